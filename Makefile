@@ -1,0 +1,36 @@
+# Everything is thin over the go tool. `make` alone lists the targets.
+GO ?= go
+LINT := $(GO) tool -modfile=tools/lint/go.mod
+SOURCES := $(shell git ls-files '*.go' 2>/dev/null)
+
+.PHONY: help packages agents build demo test check clean
+
+help:
+	@echo 'make build   bin/drover, with the agents for amd64 and arm64 inside'
+	@echo 'make demo    upgrade a real 3+3 Nomad cluster on this machine, live (root, Debian)'
+	@echo 'make test    every test, with the real lab'
+	@echo 'make check   formatting, vet, lint with the layer rules'
+	@echo 'make clean   remove what make built here'
+
+packages:
+	@tools/packages
+
+agents:
+	@$(GO) run ./tools/agents
+
+build: agents
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X drover/internal/wire.Source=$$($(GO) run ./tools/agents -print)" -o bin/drover ./cmd/drover
+
+demo: packages build
+	@bin/drover demo
+
+test: packages build
+	DROVER=$(CURDIR)/bin/drover $(GO) test -p 1 -timeout 40m ./...
+
+check: agents
+	@unformatted=$$($(LINT) gofumpt -l $(SOURCES)) && test -z "$$unformatted" || { echo "not gofumpt-ed: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(LINT) golangci-lint run ./...
+
+clean:
+	rm -rf bin internal/connection/agents/*.zst internal/connection/agents/manifest.json

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package wire
+
+// Stage lands a new binary beside the installed one, runs it, and checks the configuration with it. The bytes are the call's body
+// (empty when a file with this hash is already staged). Nothing that runs is touched.
+type Stage struct {
+	Unit     string `json:"unit"`
+	Size     int64  `json:"size"`               // of the binary, uncompressed
+	SHA256   string `json:"sha256"`             // of the binary
+	Version  string `json:"version"`            // what `version` must print, as 1.11.0 or 1.11.0+ent
+	Encoding string `json:"encoding,omitempty"` // "" or "zstd"
+	Check    bool   `json:"check,omitempty"`    // only say whether it is staged already
+}
+
+// Op names the operation.
+func (Stage) Op() string { return "stage" }
+
+// StageResult says where the binary is and what trying it showed.
+type StageResult struct {
+	Changed  bool     `json:"changed"`
+	NeedBody bool     `json:"need_body"` // nothing staged with this hash: call again with the bytes
+	Path     string   `json:"path"`      // beside the installed binary: NAME.drover-VERSION
+	Version  string   `json:"version"`   // first line that it printed
+	Validate string   `json:"validate"`  // ok, warned, absent: how `config validate` went
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Swap stop signals.
+const (
+	StopUnit = ""     // the unit's own KillSignal
+	StopINT  = "INT"  // SIGINT, by a runtime drop-in
+	StopTERM = "TERM" // SIGTERM, by a runtime drop-in
+	StopKILL = "KILL" // SIGKILL, by a runtime drop-in
+)
+
+// SwapPrepare checks, on the host, that a swap can be done, and opens a permission of five seconds.
+type SwapPrepare struct {
+	Unit    string `json:"unit"`
+	Staged  string `json:"staged"`   // path that Stage returned
+	SHA256  string `json:"sha256"`   // of the staged binary
+	Version string `json:"version"`  // of the staged binary
+	MainPID int    `json:"main_pid"` // what the caller saw; 0: no process is expected
+	Signal  string `json:"signal"`   // StopUnit, StopINT, StopTERM or StopKILL
+	Server  bool   `json:"server"`   // takes part in raft: the old binary comes back only if server/raft was not touched
+	Client  bool   `json:"client"`   // has a client state database, which is kept and comes back with the old binary
+	DataDir string `json:"data_dir"`
+	// Listen are the TCP ports (RPC and HTTP) that the new process must listen on.
+	Listen []int `json:"listen,omitempty"`
+	// Hold keeps the copies that a revert needs until SwapSettle says that the new agent has registered, which
+	// only the API can tell.
+	Hold bool `json:"hold,omitempty"`
+}
+
+// Op names the operation.
+func (SwapPrepare) Op() string { return "swap_prepare" }
+
+// SwapPrepareResult is the permission.
+type SwapPrepareResult struct {
+	Token  string `json:"token"`
+	TookMS int64  `json:"took_ms"` // how long the preparation took
+}
+
+// SwapPermission is how long a prepared swap may be committed, in milliseconds: a stalled connection must not
+// deliver an old permission.
+const SwapPermission = 5000
+
+// SwapCommit starts the prepared transaction and waits for its first check.
+type SwapCommit struct {
+	Token string `json:"token"`
+}
+
+// Op names the operation.
+func (SwapCommit) Op() string { return "swap_commit" }
+
+// SwapRevert brings the old binary and, for a client, its state database back, as a transaction like the swap. The
+// agent refuses it for a server whose raft directory the new binary has touched.
+type SwapRevert struct {
+	ID string `json:"id"` // the transaction's
+}
+
+// Op names the operation.
+func (SwapRevert) Op() string { return "swap_revert" }
+
+// SwapSettle says that the outcome is known and good (or handled): copies kept for a revert may go, the outcome is not reported again.
+type SwapSettle struct {
+	ID string `json:"id"`
+}
+
+// Op names the operation.
+func (SwapSettle) Op() string { return "swap_settle" }
+
+// States of a transaction.
+const (
+	SwapRunning   = "running"   // still at work in its own service
+	SwapDone      = "done"      // the new binary runs, first check passed
+	SwapReverted  = "reverted"  // the old binary runs again
+	SwapFailed    = "failed"    // the new binary stays, the agent is not well: a person must look
+	SwapUntouched = "untouched" // nothing was stopped
+)
+
+// SwapOutcome is how a transaction stands. Times are Unix nanoseconds on the host.
+type SwapOutcome struct {
+	ID       string     `json:"id"`
+	Unit     string     `json:"unit"`
+	State    string     `json:"state"`
+	Version  string     `json:"version"`
+	Steps    []SwapStep `json:"steps"`
+	Error    string     `json:"error,omitempty"`
+	Hint     string     `json:"hint,omitempty"`
+	OldPID   int        `json:"old_pid"`
+	NewPID   int        `json:"new_pid"`
+	Previous string     `json:"previous,omitempty"` // where the old binary is kept
+	Stopped  int64      `json:"stopped"`            // when the stop job was queued
+	Gone     int64      `json:"gone"`               // when the old process was gone
+	Started  int64      `json:"started"`            // when the start job had succeeded
+	Checked  int64      `json:"checked"`            // when the first check had passed
+	Log      []string   `json:"log,omitempty"`      // the unit's last lines when it did not come up
+}
+
+// SwapStep is one line of the transaction's record on disk.
+type SwapStep struct {
+	Name string `json:"name"`
+	At   int64  `json:"at"` // Unix nanoseconds
+	Note string `json:"note,omitempty"`
+}
