@@ -67,7 +67,11 @@ type Task struct {
 	Rescue []*Task
 	Always []*Task
 
-	Module *modules.Module // nil for a block
+	// Meta is the action of a `meta` task, which the executor does itself: flush_handlers, end_play, end_host, noop or
+	// clear_host_errors. Empty: none.
+	Meta string
+
+	Module *modules.Module // nil for a block and a meta task
 	// Called is the module's name as written.
 	Called string
 	// Args by canonical argument name. Arguments of kind Raw hold expressions as text.
@@ -76,6 +80,7 @@ type Task struct {
 	ArgsAll *Value
 
 	Loop        *Value // nil: no loop; renders to a list
+	LoopFlatten bool   // with_items: lists among the items are taken apart, one level deep
 	LoopControl LoopControl
 	Register    string
 	Until       []*expression.Expression

@@ -22,6 +22,9 @@ func (a Args) Has(name string) bool {
 	return ok
 }
 
+// Names returns the names of all arguments that are there, sorted; an Open module finds its own ones among them.
+func (a Args) Names() []string { return sortedKeys(a.values) }
+
 // Any returns the argument as it is: int64, float64, bool, string, []any, expression.Mapping, or what its kind decodes to.
 func (a Args) Any(name string) any { return a.values[name] }
 
@@ -106,6 +109,10 @@ func (m *Module) Decode(values map[string]any) (Args, error) {
 	for _, name := range sortedKeys(values) {
 		value := values[name]
 		arg, ok := m.Arg(name)
+		if !ok && m.Open {
+			args.values[name] = value
+			continue
+		}
 		if !ok {
 			return Args{}, m.UnknownArg(name)
 		}

@@ -101,8 +101,10 @@ type Module struct {
 	FreeForm string // the argument that takes `module: text`, "" when there is none
 	// Exclusive are sets of arguments of which a call may give at most one.
 	Exclusive [][]string
-	Check    CheckMode
-	Diff     bool // shows a diff under --diff
+	// Open modules take any further argument, whose name is the name of a variable (set_fact).
+	Open  bool
+	Check CheckMode
+	Diff  bool // shows a diff under --diff
 	// Local modules need no connection: they run on the bastion (debug, set_fact, assert, fail, pause).
 	Local bool
 	// Returns documents the keys of the result.

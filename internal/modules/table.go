@@ -17,14 +17,19 @@ const builtin = "ansible.builtin."
 
 // Find returns the module with that name or alias, with or without the prefix ansible.builtin.
 func Find(name string) (*Module, bool) {
+	module := Among(Table(), name)
+	return module, module != nil
+}
+
+// Among is Find in a table that the caller holds; nil when it is not there.
+func Among(table []Module, name string) *Module {
 	short := strings.TrimPrefix(name, builtin)
-	table := Table()
 	for i := range table {
 		if table[i].Name == short || slices.Contains(table[i].Aliases, short) {
-			return &table[i], true
+			return &table[i]
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // Names lists the names and aliases of all modules.

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package playbooks
+
+import (
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"drover/internal/expression"
+	"drover/internal/modules"
+)
+
+// call reads which module a task calls, and with what.
+func (p *parser) call(e entry, extra *entry, task *Task) {
+	if e.name == "action" {
+		var ok bool
+		if e, ok = p.action(e); !ok {
+			return
+		}
+	}
+	task.Called, task.Module = e.name, p.findModule(e.name)
+	task.Args = map[string]*Value{}
+	p.arguments(e, task)
+	if extra != nil {
+		p.extraArguments(*extra, task)
+	}
+	if task.ArgsAll != nil {
+		return
+	}
+	err := task.Module.CheckGiven(func(name string) bool { return task.Args[name] != nil })
+	if err != nil {
+		p.refuseError(p.at(e.key), err)
+	}
+}
+
+// action turns `action: copy src=a dest=b` and `action: {module: copy, ...}` into what `copy: ...` would be.
+func (p *parser) action(e entry) (entry, bool) {
+	name, rest := "", *e.value
+	switch e.value.Kind {
+	case yaml.ScalarNode:
+		name, rest.Value, _ = strings.Cut(strings.TrimSpace(e.value.Value), " ")
+	case yaml.MappingNode:
+		rest.Content = nil
+		for _, word := range p.entries(e.value) {
+			if word.name == "module" {
+				name = word.value.Value
+				continue
+			}
+			rest.Content = append(rest.Content, word.key, word.value)
+		}
+	}
+	key := *e.key
+	key.Value = name
+	call := entry{name, &key, &rest}
+	if p.findModule(name) == nil {
+		p.unknownWord(entry{name, e.value, e.value}, inTask)
+		return call, false
+	}
+	return call, true
+}
+
+// arguments reads what stands behind the module's name.
+func (p *parser) arguments(e entry, task *Task) {
+	switch {
+	case isNull(e.value):
+	case e.value.Kind == yaml.MappingNode:
+		for _, word := range p.entries(e.value) {
+			p.argument(word, task)
+		}
+	case e.value.Kind == yaml.SequenceNode:
+		p.refuse(p.at(e.value), "", "the arguments of %s must be a dictionary, not a list", task.Module.Name)
+	case strings.TrimSpace(e.value.Value) == "":
+	case task.Module.FreeForm != "":
+		p.freeForm(e, task)
+	case isWholeTemplate(e.value.Value):
+		task.ArgsAll = p.value(e.value)
+	default:
+		p.keyValues(e, task)
+	}
+}
+
+// extraArguments reads the keyword args, which stands beside a free form.
+func (p *parser) extraArguments(e entry, task *Task) {
+	switch {
+	case isNull(e.value):
+	case e.value.Kind == yaml.MappingNode:
+		for _, word := range p.entries(e.value) {
+			p.argument(word, task)
+		}
+	case e.value.Kind == yaml.ScalarNode && isWholeTemplate(e.value.Value):
+		task.ArgsAll = p.value(e.value)
+	default:
+		p.refuse(p.at(e.value), bracesHint(e.value), "args must be a dictionary, not %s", describe(e.value))
+	}
+}
+
+// argument reads one argument and checks it as far as it has no template.
+func (p *parser) argument(e entry, task *Task) {
+	arg, ok := task.Module.Arg(e.name)
+	if !ok && !task.Module.Open {
+		p.refuseError(p.at(e.key), task.Module.UnknownArg(e.name))
+		return
+	}
+	if !ok {
+		arg = &modules.Arg{Name: e.name, Kind: modules.Any}
+		if !isIdentifier(e.name) {
+			p.refuse(p.at(e.key), "use letters, digits and underscores", "%q cannot be the name of a variable", e.name)
+			return
+		}
+	}
+	if task.Args[arg.Name] != nil {
+		p.refuse(p.at(e.key), "", "the argument %s is given twice", arg.Name)
+		return
+	}
+	var v *Value
+	if arg.Kind == modules.Raw {
+		v = p.rawArgument(e)
+	} else {
+		v = p.value(e.value)
+	}
+	task.Args[arg.Name] = v
+	p.checkArgument(arg, v, task.Module)
+}
+
+// checkArgument refuses a static value that is not of the argument's kind or not among its choices.
+func (p *parser) checkArgument(arg *modules.Arg, v *Value, module *modules.Module) {
+	if v.Form == FormList && !v.IsStatic() && arg.Kind != modules.List && arg.Kind != modules.Any && arg.Kind != modules.Raw ||
+		v.Form == FormDict && !v.IsStatic() && arg.Kind != modules.Dict && arg.Kind != modules.Any {
+		p.refuse(v.At, "", "module %s: argument %s must be of type %s", module.Name, arg.Name, arg.Kind)
+		return
+	}
+	constant, ok := v.Constant()
+	if !ok || arg.Kind == modules.Raw {
+		return
+	}
+	if constant == nil {
+		if arg.Required {
+			p.refuse(v.At, "", "module %s: argument %s is required and has no value", module.Name, arg.Name)
+		}
+		return
+	}
+	if _, err := arg.Convert(constant); err != nil {
+		p.refuse(v.At, "", "module %s: argument %s: %v", module.Name, arg.Name, err)
+	}
+}
+
+// rawArgument reads expressions that the module evaluates itself, and checks them: assert's that, debug's var.
+func (p *parser) rawArgument(e entry) *Value {
+	list := e.value.Kind == yaml.SequenceNode
+	v := &Value{At: p.at(e.value)}
+	if list {
+		v.Form = FormList
+	}
+	for _, item := range items(e.value) {
+		condition := p.condition(item, e.name)
+		if condition == nil {
+			continue
+		}
+		text := &Value{At: p.scalarStart(item), Static: condition.Source()}
+		if !list {
+			return text
+		}
+		v.Items = append(v.Items, text)
+	}
+	return v
+}
+
+// isWholeTemplate reports whether a text is one template and nothing beside it.
+func isWholeTemplate(text string) bool {
+	text = strings.TrimSpace(text)
+	return strings.HasPrefix(text, "{{") && strings.HasSuffix(text, "}}") && strings.Count(text, "{{") == 1
+}
+
+// freeForm gives the whole text to the module's free-form argument.
+func (p *parser) freeForm(e entry, task *Task) {
+	name := task.Module.FreeForm
+	for word := range strings.FieldsSeq(e.value.Value) {
+		key, _, ok := strings.Cut(word, "=")
+		if arg, known := task.Module.Arg(key); ok && known && arg.Name != name {
+			p.refuse(p.at(e.value), "write it under args: "+key+": ...", "%s= inside of the text of %s is not in the language", key, task.Module.Name)
+			return
+		}
+	}
+	p.argument(entry{name, e.key, e.value}, task)
+}
+
+// keyValues reads `service: name=nomad state=started`.
+func (p *parser) keyValues(e entry, task *Task) {
+	words, err := splitWords(e.value.Value)
+	if err != nil {
+		p.refuse(p.at(e.value), "", "%v", err)
+		return
+	}
+	for _, word := range words {
+		key, text, ok := strings.Cut(word.text, "=")
+		if !ok || !isIdentifier(key) {
+			p.refuse(p.locateOffset(e.value, word.start), "write the arguments as a dictionary below the module's name", "%s takes no free text", task.Module.Name)
+			return
+		}
+		value := *e.value
+		value.Value, value.Tag, value.Style = unquote(text), "!!str", yaml.DoubleQuotedStyle
+		at := p.locateOffset(e.value, word.start)
+		value.Line, value.Column = at.Line, at.Column+len(key)
+		name := *e.key
+		name.Value, name.Line, name.Column = key, at.Line, at.Column
+		p.argument(entry{key, &name, &value}, task)
+	}
+}
+
+// locateOffset is locate for an offset in bytes.
+func (p *parser) locateOffset(n *yaml.Node, offset int) expression.Position {
+	before := n.Value[:offset]
+	line := 1 + strings.Count(before, "\n")
+	column := 1 + len([]rune(before[strings.LastIndexByte(before, '\n')+1:]))
+	return p.locate(n, line, column)
+}
