@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package nomad
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"drover/internal/wire"
+)
+
+// Survey is what is known of a whole cluster before anything is touched.
+type Survey struct {
+	Hosts []HostFacts
+	// Unreachable are hosts of the inventory that could not be asked, with the reason.
+	Unreachable map[string]string
+	// Raft is the cluster's raft configuration, Members its gossip; empty when no server could be asked.
+	Raft    RaftConfiguration
+	Members []Member
+	// Further are problems found by other questions (a capability that the token lacks).
+	Further []Problem
+}
+
+// Options are what the user asked for and accepted.
+type Options struct {
+	Servers bool // only servers
+	Clients bool // only clients
+	Accepted
+	SignalOptions
+	VersionOptions
+	// SkipUnreachable goes on without clients that cannot be reached.
+	SkipUnreachable bool
+}
+
+// Actions of a Step.
+const (
+	ActionUpgrade = "upgrade"
+	ActionNone    = "none"
+	ActionRefused = "refused"
+)
+
+// Step is what happens to one host.
+type Step struct {
+	Host   string  `json:"host"`
+	Role   string  `json:"role"`
+	Action string  `json:"action"`
+	From   Version `json:"from"`
+	To     Version `json:"to"`
+	Leader bool    `json:"leader,omitempty"`
+	Signal string  `json:"signal,omitempty"` // a runtime drop-in sends this instead of the unit's KillSignal
+	Reason string  `json:"reason"`
+}
+
+// Plan is what an upgrade will do, in order, and what stands in the way.
+type Plan struct {
+	Target   Version   `json:"target"`
+	Steps    []Step    `json:"steps"`
+	Problems []Problem `json:"problems"`
+	Warnings []Problem `json:"warnings"`
+	Pauses   []string  `json:"pauses"`
+}
+
+// Verdicts of a plan.
+const (
+	VerdictClean   = "clean"
+	VerdictChanges = "changes"
+	VerdictRefused = "refused"
+)
+
+// Verdict sums a plan up.
+func (p *Plan) Verdict() string {
+	switch {
+	case len(p.Problems) > 0:
+		return VerdictRefused
+	case slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Action == ActionUpgrade }):
+		return VerdictChanges
+	}
+	return VerdictClean
+}
+
+// NewPlan works out the upgrade of a surveyed cluster: servers first, those that do not vote before voters and the
+// leader last, then clients. All problems are found, not only the first. The same survey gives the same plan.
+func NewPlan(survey Survey, target Version, options Options) Plan {
+	p := planner{plan: Plan{Target: target, Problems: slices.Clone(survey.Further)}, target: target, options: options}
+	var servers []ServerState
+	byHost := map[string]HostFacts{}
+	for _, facts := range sortFacts(survey.Hosts) {
+		byHost[facts.Host] = facts
+		if facts.Server {
+			servers = append(servers, p.state(facts))
+		}
+	}
+	for _, server := range Order(servers) {
+		p.host(byHost[server.Host])
+	}
+	for _, facts := range sortFacts(survey.Hosts) {
+		if !facts.Server {
+			p.host(facts)
+		}
+	}
+	p.inventory(survey)
+	p.quorum(survey)
+	p.pauses(survey)
+	slices.SortStableFunc(p.plan.Problems, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Text, b.Text))
+	})
+	p.plan.Problems = slices.Compact(p.plan.Problems)
+	return p.plan
+}
+
+type planner struct {
+	plan    Plan
+	target  Version
+	options Options
+}
+
+func (p *planner) refuse(host, remedy, format string, args ...any) {
+	p.plan.Problems = append(p.plan.Problems, Problem{Host: host, Text: fmt.Sprintf(format, args...), Remedy: remedy})
+}
+
+func (p *planner) warn(host, format string, args ...any) {
+	p.plan.Warnings = append(p.plan.Warnings, Problem{Host: host, Text: fmt.Sprintf(format, args...)})
+}
+
+func (p *planner) state(facts HostFacts) ServerState {
+	state := ServerState{Host: facts.Host, ID: facts.ServerID, Version: facts.VersionRunning, Leader: facts.Leader, Protocol: facts.RaftProtocol}
+	view := AgentView{ServerID: facts.ServerID, RPC: facts.RPC}
+	state.Voter = isVoter(facts.RaftServers, &view)
+	return state
+}
+
+// host plans one host.
+func (p *planner) host(facts HostFacts) {
+	step := Step{Host: facts.Host, Role: facts.Role, From: facts.VersionRunning, To: p.target, Leader: facts.Leader, Action: ActionNone}
+	switch {
+	case p.options.Servers && !facts.Server:
+		step.Reason = "only servers were asked for"
+	case p.options.Clients && facts.Server:
+		step.Reason = "only clients were asked for"
+	case facts.Role == "none":
+		step.Reason = "no Nomad agent is configured on it"
+		if facts.Unit != "" && !facts.UnitSettings.Systemd {
+			p.refuse(facts.Host, "remove it from the inventory, or name its unit with nomad_unit", "there is no unit %s", facts.Unit)
+			step.Action = ActionRefused
+		}
+	case facts.Upgraded(p.target):
+		step.Reason = "already " + p.target.String() + ", on disk and running"
+	default:
+		p.upgrade(facts, &step)
+	}
+	p.plan.Steps = append(p.plan.Steps, step)
+}
+
+// upgrade decides whether a host that is not at the target can be brought there.
+func (p *planner) upgrade(facts HostFacts, step *Step) {
+	before := len(p.plan.Problems)
+	step.Action = ActionUpgrade
+	switch {
+	case !facts.Running:
+		step.From = facts.VersionDisk
+		step.Reason = "does not run; it is started with " + p.target.String()
+	case facts.VersionDisk.Same(p.target):
+		step.Reason = "has " + p.target.String() + " on disk, but still runs " + facts.VersionRunning.String()
+	default:
+		step.Reason = facts.VersionRunning.String() + " to " + p.target.String()
+	}
+	for _, problem := range VersionProblems(step.From, p.target, facts.RaftProtocol, p.options.VersionOptions) {
+		problem.Host = facts.Host
+		p.plan.Problems = append(p.plan.Problems, problem)
+	}
+	if facts.Running && !facts.Answers && !facts.CrashLooping {
+		p.refuse(facts.Host, "check nomad_token, nomad_cacert and the agent's log", "its agent runs but does not answer: %s", facts.Problem)
+	}
+	if facts.Running {
+		p.signal(facts, step)
+	}
+	if !strings.EqualFold(facts.UnitSettings.KillMode, "process") && facts.Client && facts.Running {
+		p.refuse(facts.Host, "set KillMode=process in the unit and reload systemd", "the unit's KillMode is %s, so that a stop kills the tasks too", facts.UnitSettings.KillMode)
+	}
+	if len(p.plan.Problems) > before {
+		step.Action = ActionRefused
+	}
+}
+
+func (p *planner) signal(facts HostFacts, step *Step) {
+	options := p.options.SignalOptions
+	options.RetryJoin = facts.RetryJoin
+	// A client that leaves drains itself, and allow_leave speaks of servers.
+	options.AllowLeave = options.AllowLeave && facts.Server
+	signal, problems := SafeSignal(facts.Leave, facts.UnitSettings.KillSignal, options)
+	for _, problem := range problems {
+		problem.Host = facts.Host
+		p.plan.Problems = append(p.plan.Problems, problem)
+	}
+	if signal != wire.StopUnit {
+		step.Signal = signal
+	}
+}
+
+// inventory compares the inventory with the servers that the cluster has.
+func (p *planner) inventory(survey Survey) {
+	for _, host := range sortedKeys(survey.Unreachable) {
+		if !p.options.SkipUnreachable && !p.options.Accepted.down(host) {
+			p.refuse(host, "repair the connection, or leave the host out", "unreachable: %s", survey.Unreachable[host])
+		}
+	}
+	known := func(match func(facts HostFacts) bool) bool { return slices.ContainsFunc(survey.Hosts, match) }
+	for _, member := range survey.Raft.Servers {
+		found := known(func(f HostFacts) bool {
+			view := AgentView{ServerID: f.ServerID, RPC: f.RPC}
+			return f.Server && (view.is(member.RaftServer) || f.RPC != "" && f.RPC == member.Address || member.Node == f.NodeName+"."+f.Region)
+		})
+		if !found && !p.options.Accepted.down(member.Node, strings.TrimSuffix(member.Node, "."+regionOf(survey)), member.ID, member.Address) {
+			p.refuse("", "add its host to the inventory, or name it with --accept-down if it is dead",
+				"the cluster has a server %s at %s that is not in the inventory", member.Node, member.Address)
+		}
+	}
+	for _, facts := range sortFacts(survey.Hosts) {
+		if !facts.Server || !facts.Answers || len(survey.Raft.Servers) == 0 {
+			continue
+		}
+		view := AgentView{ServerID: facts.ServerID, RPC: facts.RPC}
+		member := slices.ContainsFunc(survey.Raft.Servers, func(m RaftMember) bool { return view.is(m.RaftServer) || m.Address == facts.RPC })
+		if !member {
+			p.refuse(facts.Host, "leave it out, or upgrade each cluster with its own inventory", "this server is not in the raft configuration of the cluster that the other servers form")
+		}
+	}
+	regions := map[string]bool{}
+	for _, facts := range survey.Hosts {
+		if facts.Answers {
+			regions[facts.Region] = true
+		}
+	}
+	if len(regions) > 1 {
+		p.refuse("", "upgrade one region at a time, the authoritative one first", "the inventory holds agents of several regions: %s", strings.Join(sortedKeys(regions), ", "))
+	}
+}
+
+func regionOf(survey Survey) string {
+	for _, facts := range survey.Hosts {
+		if facts.Server && facts.Region != "" {
+			return facts.Region
+		}
+	}
+	return ""
+}
+
+// quorum refuses clusters that could not lose a server even for a second.
+func (p *planner) quorum(survey Survey) {
+	var servers []HostFacts
+	for _, facts := range sortFacts(survey.Hosts) {
+		if facts.Server {
+			servers = append(servers, facts)
+		}
+	}
+	if len(servers) == 0 || !slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Action != ActionNone && s.Role != "client" && s.Role != "none" }) {
+		return
+	}
+	leaders := 0
+	for _, facts := range servers {
+		if facts.Leader {
+			leaders++
+		}
+		if !facts.Running && !p.options.Accepted.down(facts.Host, facts.NodeName) {
+			p.warn(facts.Host, "this server is down; it is repaired first")
+		}
+	}
+	voters := 0
+	for _, facts := range servers {
+		voters = max(voters, Voters(facts.RaftServers))
+	}
+	switch {
+	case leaders == 0 && !p.options.Outage:
+		p.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
+	case voters == 2 && !p.options.Outage:
+		p.refuse("", "add a third server, or accept that the control plane pauses with --accept-outage", "two servers have no spare vote")
+	}
+}
+
+// pauses tells what the user will notice.
+func (p *planner) pauses(survey Survey) {
+	for _, step := range p.plan.Steps {
+		if step.Action != ActionUpgrade || !step.Leader {
+			continue
+		}
+		lowest, alone := 3, true
+		for _, facts := range survey.Hosts {
+			if facts.Server && facts.Host != step.Host {
+				alone = false
+			}
+			if facts.Server && facts.RaftProtocol > 0 {
+				lowest = min(lowest, facts.RaftProtocol)
+			}
+		}
+		switch why := CanTransferLeadership(step.From, lowest); {
+		case alone:
+			p.plan.Pauses = append(p.plan.Pauses, step.Host+" is the only server: the control plane pauses for a few seconds while it restarts")
+		case why != "":
+			p.plan.Pauses = append(p.plan.Pauses, "an election of 2 to 4 s when "+step.Host+" stops: "+why)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package nomad
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"drover/internal/wire"
+)
+
+func TestSafeSignal(t *testing.T) {
+	const (
+		sigint  = int(syscall.SIGINT)
+		sigterm = int(syscall.SIGTERM)
+		sighup  = int(syscall.SIGHUP)
+		refused = "refused"
+	)
+	tests := []struct {
+		interrupt, terminate bool
+		killSignal           int
+		want                 string
+	}{
+		{false, false, sigint, wire.StopUnit},
+		{false, false, sigterm, wire.StopUnit},
+		{false, false, sighup, wire.StopINT},
+		{true, false, sigint, wire.StopTERM},
+		{true, false, sigterm, wire.StopUnit},
+		{true, false, sighup, wire.StopTERM},
+		{false, true, sigint, wire.StopUnit},
+		{false, true, sigterm, wire.StopINT},
+		{false, true, sighup, wire.StopINT},
+		{true, true, sigint, refused},
+		{true, true, sigterm, refused},
+		{true, true, sighup, refused},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("int=%t term=%t kill=%d", test.interrupt, test.terminate, test.killSignal), func(t *testing.T) {
+			flags := LeaveFlags{OnInterrupt: test.interrupt, OnTerminate: test.terminate}
+			got, problems := SafeSignal(flags, test.killSignal, SignalOptions{})
+			if len(problems) > 0 {
+				got = refused
+				for _, words := range []string{"running process", "--allow-leave", "--stop-signal KILL"} {
+					if !strings.Contains(Words(problems), words) {
+						t.Errorf("refusal lacks %q: %s", words, Words(problems))
+					}
+				}
+			}
+			if got != test.want {
+				t.Errorf("signal = %q, want %q", got, test.want)
+			}
+			if got, problems := SafeSignal(flags, test.killSignal, SignalOptions{Stop: wire.StopKILL}); got != wire.StopKILL || problems != nil {
+				t.Errorf("KILL asked for: %q, %v", got, problems)
+			}
+			_, problems = SafeSignal(flags, test.killSignal, SignalOptions{AllowLeave: true})
+			if (len(problems) > 0) != (test.want == refused) {
+				t.Errorf("leave without retry_join: %v", problems)
+			}
+			if _, problems := SafeSignal(flags, test.killSignal, SignalOptions{AllowLeave: true, RetryJoin: true}); problems != nil {
+				t.Errorf("leave with retry_join: %v", problems)
+			}
+		})
+	}
+}
+
+func TestVersionProblems(t *testing.T) {
+	tests := []struct {
+		from, to string
+		protocol int
+		contains string
+	}{
+		{"1.10.5", "1.11.0", 3, ""},
+		{"1.11.3", "2.0.5", 3, ""},
+		{"1.10.0", "2.0.5", 3, ""},
+		{"1.9.0", "2.0.5", 3, "spans 3 minor versions"},
+		{"1.8.0", "1.11.0", 3, "spans 3 minor versions"},
+		{"0.12.0", "1.0.1", 2, ""},
+		{"1.11.0", "1.10.5", 3, "downgrades"},
+		{"1.11.0", "1.11.0-rc.1", 3, "downgrades"},
+		{"1.10.5", "1.11.0+ent", 3, "edition"},
+		{"1.2.6", "1.4.2", 2, "raft protocol 2"},
+		{"1.2.6", "1.3.5", 2, ""},
+		{"1.3.5", "1.4.0", 3, "panic"},
+		{"1.9.0", "1.9.2", 3, "withdrawn"},
+	}
+	for _, test := range tests {
+		t.Run(test.from+" to "+test.to, func(t *testing.T) {
+			words := Words(VersionProblems(version(test.from), version(test.to), test.protocol, VersionOptions{}))
+			if (test.contains == "") != (words == "") || !strings.Contains(words, test.contains) {
+				t.Errorf("problems = %q, want %q", words, test.contains)
+			}
+		})
+	}
+	if problems := VersionProblems(version("1.2.6"), version("1.11.0"), 3, VersionOptions{AllowUnsupportedSkip: true}); problems != nil {
+		t.Errorf("accepted skip: %v", problems)
+	}
+}
+
+func TestParseVersionOutput(t *testing.T) {
+	for text, want := range map[string]string{
+		"Nomad v1.2.6 (abc)\n": "1.2.6", "Nomad v1.11.0+ent\nBuildDate x": "1.11.0+ent", "Nomad v2.0.0-beta.1": "2.0.0-beta.1",
+	} {
+		got, err := ParseVersionOutput(text)
+		if err != nil || got.String() != want {
+			t.Errorf("%q: %s, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "Consul v1.2.3", "Nomad vx"} {
+		if _, err := ParseVersionOutput(text); err == nil {
+			t.Errorf("%q accepted", text)
+		}
+	}
+}
+
+func TestLeadership(t *testing.T) {
+	old, target := version("1.10.5"), version("1.11.0")
+	server := func(host string, v Version, leads bool) ServerState {
+		return ServerState{Host: host, ID: "id-" + host, Version: v, Leader: leads, Voter: true, Protocol: 3}
+	}
+	tests := []struct {
+		name     string
+		servers  []ServerState
+		stopping string
+		to       string // "" when nothing moves
+		drifted  bool
+	}{
+		{"follower stops", []ServerState{server("a", old, false), server("b", old, false), server("c", old, true)}, "a", "", false},
+		{"leader stops while others are old", []ServerState{server("a", old, true), server("b", old, false), server("c", target, false)}, "a", "b", false},
+		{"old leader is the last", []ServerState{server("a", target, false), server("b", target, false), server("c", old, true)}, "c", "a", false},
+		{"drifted to an upgraded one", []ServerState{server("a", target, true), server("b", old, false), server("c", old, false)}, "b", "c", true},
+		{"drifted, only the stopping one is old", []ServerState{server("a", target, true), server("b", target, false), server("c", old, false)}, "c", "", false},
+		{"single server", []ServerState{server("a", old, true)}, "a", "", false},
+		{"all done", []ServerState{server("a", target, true), server("b", target, false)}, "", "", false},
+		{"no leader", []ServerState{server("a", old, false), server("b", old, false)}, "a", "", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			move, needed := Leadership(test.servers, target, test.stopping)
+			if needed != (test.to != "") || move.To.Host != test.to || move.Drifted != test.drifted {
+				t.Errorf("move = %+v, %t", move, needed)
+			}
+			if move.Impossible != "" {
+				t.Errorf("impossible: %s", move.Impossible)
+			}
+		})
+	}
+	move, _ := Leadership([]ServerState{server("a", version("1.5.0"), false), server("b", version("1.3.0"), true)}, version("1.5.0"), "b")
+	if !strings.Contains(move.Impossible, "1.7.0") {
+		t.Errorf("old leader can transfer: %+v", move)
+	}
+}
+
+func TestOrderPutsTheLeaderLast(t *testing.T) {
+	servers := []ServerState{{Host: "a", Leader: true, Voter: true}, {Host: "c", Voter: true}, {Host: "b", Voter: true}, {Host: "d"}}
+	var names []string
+	for _, s := range Order(servers) {
+		names = append(names, s.Host)
+	}
+	if got := strings.Join(names, " "); got != "d b c a" {
+		t.Errorf("order = %s", got)
+	}
+}
