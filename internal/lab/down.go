@@ -81,6 +81,10 @@ func (l *Lab) remove(ctx context.Context) error {
 		// Other labs may be below it.
 		_ = unix.Rmdir(filepath.Join(h.mount, cgroupParent))
 	}
+	for _, dir := range []string{"locks", "propagate", "unix-export", ""} {
+		// Only what is empty goes, and nspawn makes them again when it needs them.
+		_ = unix.Rmdir(filepath.Join(nspawnRun, dir))
+	}
 	if failed != nil {
 		return failed
 	}

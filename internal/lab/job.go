@@ -47,7 +47,7 @@ func (l *Lab) checkJob(ctx context.Context, want int) error {
 		ClientStatus string
 		NodeName     string
 		TaskStates   map[string]struct {
-			Events []struct{ DisplayMessage string }
+			Events []struct{ Type, DisplayMessage string }
 		}
 	}
 	if err := l.Call(ctx, "s1", "GET", "/v1/job/"+PracticeJob+"/allocations", nil, &allocations); err != nil {
@@ -61,7 +61,9 @@ func (l *Lab) checkJob(ctx context.Context, want int) error {
 		case "failed":
 			for _, task := range allocation.TaskStates {
 				for _, event := range task.Events {
-					trouble = fmt.Sprintf("; on %s: %s", allocation.NodeName, printable(event.DisplayMessage))
+					if event.Type == "Driver Failure" || trouble == "" {
+						trouble = fmt.Sprintf("; on %s: %s: %s", allocation.NodeName, printable(event.Type), printable(event.DisplayMessage))
+					}
 				}
 			}
 		}

@@ -116,17 +116,20 @@ func (l *Lab) Kill(ctx context.Context, name string) error {
 	return l.forget(name)
 }
 
+// nspawnRun is where systemd-nspawn keeps its locks and its mount propagation.
+const nspawnRun = "/run/systemd/nspawn"
+
 // forget removes what a killed systemd-nspawn leaves under /run.
 func (l *Lab) forget(host string) error {
 	var stat unix.Stat_t
 	if err := unix.Stat(l.hostRoot(host), &stat); err == nil {
-		lock := fmt.Sprintf("/run/systemd/nspawn/locks/inode-%d:%d", stat.Dev, stat.Ino)
+		lock := fmt.Sprintf("%s/locks/inode-%d:%d", nspawnRun, stat.Dev, stat.Ino)
 		if err := os.Remove(lock); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("clear the lock of %s: %w", host, err)
 		}
 	}
 	for _, dir := range []string{"propagate", "unix-export"} {
-		path := filepath.Join("/run/systemd/nspawn", dir, l.machineName(host))
+		path := filepath.Join(nspawnRun, dir, l.machineName(host))
 		// Never into a mount that is still there: only empty directories go.
 		_ = unix.Unmount(path, unix.MNT_DETACH)
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {

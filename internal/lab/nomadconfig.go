@@ -113,14 +113,18 @@ plugin "raw_exec" {
 `, join(hosts), drain, chroot(runtime.GOARCH))
 }
 
-// chroot lists what an exec task of the lab needs to run a shell and sleep. Nomad's own list is about 200 MB per allocation.
+// chroot lists what an exec task of the lab needs to run a shell and sleep as the user nobody: Nomad's own list is about
+// 200 MB per allocation. The shell and the loader are symlinks in Debian, so what they point to is here as well.
 func chroot(arch string) string {
-	triplet, loader := "x86_64-linux-gnu", "/lib64/ld-linux-x86-64.so.2"
+	libraries, loader, link := "/lib/x86_64-linux-gnu/", "ld-linux-x86-64.so.2", "/lib64/"
 	if arch == "arm64" {
-		triplet, loader = "aarch64-linux-gnu", "/lib/ld-linux-aarch64.so.1"
+		libraries, loader, link = "/lib/aarch64-linux-gnu/", "ld-linux-aarch64.so.1", "/lib/"
 	}
 	var text strings.Builder
-	for _, path := range []string{"/bin/sh", "/bin/sleep", "/lib/" + triplet + "/libc.so.6", loader} {
+	for _, path := range []string{
+		"/etc/passwd", "/etc/group", "/bin/sh", "/bin/dash", "/bin/sleep",
+		libraries + "libc.so.6", libraries + loader, link + loader,
+	} {
 		fmt.Fprintf(&text, "    %q = %q\n", path, path)
 	}
 	return text.String()

@@ -54,7 +54,7 @@ func (p *progress) waitFor(ctx context.Context, what string, limit time.Duration
 	began, said := time.Now(), time.Now()
 	err := poll(ctx, 100*time.Millisecond, func() error {
 		err := check()
-		if err != nil && time.Since(said) > 3*time.Second {
+		if err != nil && time.Since(said) > 5*time.Second {
 			said = time.Now()
 			p.say("  waiting for %s: %v", what, err)
 		}

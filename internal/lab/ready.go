@@ -19,7 +19,7 @@ import (
 const (
 	sshLimit     = 2 * time.Minute
 	clusterLimit = 2 * time.Minute
-	jobLimit     = 2 * time.Minute
+	jobLimit     = time.Minute
 )
 
 func (l *Lab) waitReady(ctx context.Context, p *progress) error {
