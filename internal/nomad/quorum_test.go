@@ -41,7 +41,9 @@ func version(text string) Version {
 	return v
 }
 
-func fail(answers []Answer, i int) { answers[i] = Answer{Host: answers[i].Host, Identity: answers[i].Identity, Error: "connection refused"} }
+func fail(answers []Answer, i int) {
+	answers[i] = Answer{Host: answers[i].Host, Identity: answers[i].Identity, Error: "connection refused"}
+}
 
 func TestMayStop(t *testing.T) {
 	tests := []struct {
