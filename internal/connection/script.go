@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package connection
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// starter is the one command that finds the agent on a host, checks it and becomes it.
+type starter struct {
+	token  string   // begins each line that the script itself prints, so that login noise cannot be taken for one
+	dirs   []string // where to look and where it may be stored
+	agents map[string]agentFile
+	become *Become // nil: run as the login user
+	prompt string  // what sudo prints when it wants the password; empty: it must not ask
+}
+
+// machines maps what `uname -m` prints to Go's names.
+func machines() map[string][]string {
+	return map[string][]string{"amd64": {"x86_64", "amd64"}, "arm64": {"aarch64", "arm64"}}
+}
+
+// foreign tells whether the agent will run as someone who is neither the login user nor root, and therefore must be able
+// to reach the program in the login user's directory.
+func (s starter) foreign() bool { return s.become != nil && s.become.user() != "root" }
+
+// directories returns the shell words for the places of the agent, in order of preference.
+func (s starter) directories() []string {
+	var words []string
+	for _, dir := range s.dirs {
+		if rest, ok := strings.CutPrefix(dir, "~/"); ok {
+			words = append(words, `"$HOME"/`+quote(rest))
+			continue
+		}
+		words = append(words, quote(dir))
+	}
+	if len(words) > 0 {
+		return words
+	}
+	if s.foreign() {
+		return []string{`/var/tmp/drover-"$u"-shared`}
+	}
+	return []string{`"$HOME"/.cache/drover`, `"$HOME"/.drover`, `/var/tmp/drover-"$u"`}
+}
+
+// modes are those of the directory, and of the program in it.
+func (s starter) modes() (directory, program string) {
+	if s.foreign() {
+		return "711", "755"
+	}
+	return "700", "700"
+}
+
+// command returns what sshd is asked to execute. The login shell may be any, so the script is one quoted word for /bin/sh,
+// on one line and without an exclamation mark, which csh would take for itself.
+func (s starter) command() string { return "exec /bin/sh -c " + quote(s.script()) }
+
+func (s starter) script() string {
+	directory, _ := s.modes()
+	say := func(text string) string { return fmt.Sprintf(`echo "%s %s"; `, s.token, text) }
+	var b strings.Builder
+	b.WriteString("umask 077; LC_ALL=C; export LC_ALL; u=$(id -u); m=$(uname -m); case $m in ")
+	for _, platform := range slices.Sorted(maps.Keys(s.agents)) {
+		arch := strings.TrimPrefix(platform, "linux-")
+		fmt.Fprintf(&b, "%s) a=%s; h=%s;; ", strings.Join(machines()[arch], "|"), platform, s.agents[platform].SHA256)
+	}
+	b.WriteString("*) " + say("machine $m") + "exit 0;; esac; n=drover-agent-$(echo $h | cut -c1-32); p=; r=; for d in " + strings.Join(s.directories(), " ") + "; do ")
+	// The directory must be ours alone, else whoever can write there decides what runs.
+	b.WriteString(`if [ -f "$d/$n" ] && [ -O "$d" ] && [ -O "$d/$n" ]; then if [ "$(sha256sum <"$d/$n" 2>/dev/null | cut -c1-64)" = $h ]; then ` + s.start(`"$d/$n"`) + "; fi; fi; done; ")
+	b.WriteString("for d in " + strings.Join(s.directories(), " ") + "; do ")
+	b.WriteString(`if mkdir -p "$d" 2>/dev/null && [ -O "$d" ] && chmod ` + directory + ` "$d" 2>/dev/null; then t="$d/.try-$$"; `)
+	// An empty file that may be executed is an empty script, except on a file system mounted noexec.
+	b.WriteString(`if (: >"$t") 2>/dev/null && chmod 700 "$t"; then if "$t" 2>/dev/null; then rm -f "$t"; ` + say("send $a $d/$n") + `exit 0; fi; rm -f "$t"; r="$r $d: noexec;"; else r="$r $d: not writable;"; fi; `)
+	b.WriteString(`else r="$r $d: not usable or not ours;"; fi; done; ` + say("nowhere$r") + "exit 0")
+	return b.String()
+}
+
+// start returns the shell command that becomes the agent.
+func (s starter) start(program string) string {
+	if s.become == nil {
+		return "exec " + program
+	}
+	words := []string{"exec", quote(s.become.exe())}
+	if s.prompt == "" {
+		words = append(words, "-n")
+	} else {
+		// -k: what sudo remembers of an earlier password must not decide whether this one is asked for.
+		words = append(words, "-S", "-k", "-p", quote(s.prompt))
+	}
+	return strings.Join(append(words, "-H", "-u", quote(s.become.user()), "--", program), " ")
+}
