@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package executor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"drover/internal/event"
+	"drover/internal/expression"
+	"drover/inventory"
+	"drover/playbooks"
+)
+
+// prepare renders what plays say of themselves and refuses what cannot work, before anything is touched.
+func (r *run) prepare() ([]*playRun, error) {
+	if r.Limit != "" {
+		hosts, err := r.Inventory.Limit(r.Limit)
+		if err != nil {
+			return nil, err
+		}
+		r.limit = map[string]bool{}
+		for _, host := range hosts {
+			r.limit[host.Name] = true
+		}
+	}
+	var plays []*playRun
+	var problems []error
+	matched := false
+	made := slices.Clone(r.MadeGroups)
+	for _, play := range r.Playbook.Plays {
+		p, err := r.preparePlay(play, made)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		hosts, err := p.hosts()
+		problems = append(problems, err)
+		matched = matched || p.mayBeEmpty || len(hosts) > 0
+		plays = append(plays, p)
+		made = append(made, groupsMadeBy(play)...)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	if !matched {
+		return nil, fmt.Errorf("no play of %s has a host left under --limit %s", r.Playbook.File, r.Limit)
+	}
+	return plays, nil
+}
+
+func (r *run) preparePlay(play *playbooks.Play, made []string) (*playRun, error) {
+	v := &view{play: play, vars: newLayer(play.Vars)}
+	p := &playRun{r: r, play: play, view: v}
+	s := r.newScope(r.hard, v, "", nil)
+	if err := p.loadVars(s); err != nil {
+		return nil, err
+	}
+	// The layers have changed since the scope was made, so nothing may be cached from before.
+	s = r.newScope(r.hard, v, "", nil)
+	var err error
+	if p.pattern, err = patternOf(s, play); err != nil {
+		return nil, err
+	}
+	if v.name, err = s.text("name", play.Name); err != nil {
+		return nil, err
+	}
+	if v.name == "" {
+		v.name = p.pattern
+	}
+	for _, value := range play.Serial {
+		rendered, err := s.render(value)
+		if err != nil {
+			return nil, fmt.Errorf("serial: %w", err)
+		}
+		if _, err := batchSize(rendered, 1); err != nil {
+			return nil, fmt.Errorf("%s: %w", value.At, err)
+		}
+		p.serial = append(p.serial, rendered)
+	}
+	if play.MaxFailPercentage != nil {
+		percent, err := s.number("max_fail_percentage", play.MaxFailPercentage, 0)
+		if err != nil {
+			return nil, err
+		}
+		p.maxFail = &percent
+	}
+	p.mayBeEmpty = namesAny(p.pattern, made)
+	return p, p.indexHandlers(s)
+}
+
+func (p *playRun) loadVars(s *scope) error {
+	for _, value := range p.play.VarsFiles {
+		name, err := s.text("vars_files", value)
+		if err != nil {
+			return err
+		}
+		file, err := p.r.LoadVars(name)
+		if err != nil {
+			return fmt.Errorf("%s: vars_files: %w", value.At, err)
+		}
+		p.view.files = append(p.view.files, file)
+	}
+	return nil
+}
+
+func patternOf(s *scope, play *playbooks.Play) (string, error) {
+	if play.Hosts == nil {
+		return "", fmt.Errorf("%s: the play has no hosts", play.At)
+	}
+	rendered, err := s.render(play.Hosts)
+	if err != nil {
+		return "", fmt.Errorf("hosts: %w", err)
+	}
+	list, ok := rendered.([]any)
+	if !ok {
+		list = []any{rendered}
+	}
+	patterns := make([]string, len(list))
+	for i, item := range list {
+		if patterns[i], ok = item.(string); !ok {
+			return "", fmt.Errorf("%s: hosts: %v is not a pattern", play.Hosts.At, item)
+		}
+	}
+	return strings.Join(patterns, ","), nil
+}
+
+// hosts are those that the play is over now, in inventory order; none is an error, unless the play is over a group that
+// the run makes, or the limit takes all of them.
+func (p *playRun) hosts() ([]string, error) {
+	r := p.r
+	matched, _, err := r.Inventory.Match(p.pattern)
+	var none *inventory.NoHostsError
+	switch {
+	case errors.As(err, &none) && p.mayBeEmpty:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: play %q: %w", p.play.At, p.view.name, err)
+	}
+	chosen := map[string]bool{}
+	for _, host := range matched {
+		chosen[host.Name] = r.limit == nil || r.limit[host.Name]
+	}
+	var hosts []string
+	for _, name := range r.store.hostNames() {
+		if chosen[name] && r.gone[name] == "" {
+			hosts = append(hosts, name)
+		}
+	}
+	return hosts, nil
+}
+
+// groupsMadeBy finds groups that a play's tasks will make, as far as that can be read: the keys of group_by.
+func groupsMadeBy(play *playbooks.Play) []string {
+	var groups []string
+	var visit func(tasks []*playbooks.Task)
+	visit = func(tasks []*playbooks.Task) {
+		for _, task := range tasks {
+			visit(task.Block)
+			visit(task.Rescue)
+			visit(task.Always)
+			if task.Module == nil || task.Module.Name != "group_by" {
+				continue
+			}
+			if key := task.Args["key"]; key != nil && key.Form == playbooks.FormStatic {
+				if name, ok := expression.FromGo(key.Static).(string); ok {
+					groups = append(groups, name)
+				}
+			}
+		}
+	}
+	for _, section := range [][]*playbooks.Task{play.PreTasks, play.Tasks, play.PostTasks} {
+		visit(section)
+	}
+	return groups
+}
+
+// namesAny tells whether one of the terms that add hosts to a pattern is one of the groups.
+func namesAny(pattern string, groups []string) bool {
+	for _, term := range strings.FieldsFunc(pattern, func(r rune) bool { return r == ',' || r == ':' || r == ' ' }) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(term, "&"), "[")
+		if slices.Contains(groups, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// tell records an event about the play.
+func (p *playRun) tell(kind event.Kind, hosts []string, message string) {
+	_ = p.r.emit(Event{Kind: kind, Play: p.view.name, Batch: hosts, Message: message})
+}
