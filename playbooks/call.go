@@ -5,10 +5,9 @@ package playbooks
 import (
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"drover/internal/expression"
 	"drover/internal/modules"
+	"drover/internal/yaml"
 )
 
 // call reads which module a task calls, and with what.
@@ -30,7 +29,7 @@ func (p *parser) call(e entry, extra *entry, task *Task) {
 	}
 	err := task.Module.CheckGiven(func(name string) bool { return task.Args[name] != nil })
 	if err != nil {
-		p.refuseError(p.at(e.key), err)
+		p.refuseError(e.key.Position, err)
 	}
 }
 
@@ -38,42 +37,47 @@ func (p *parser) call(e entry, extra *entry, task *Task) {
 func (p *parser) action(e entry) (entry, bool) {
 	name, rest := "", *e.value
 	switch e.value.Kind {
-	case yaml.ScalarNode:
-		name, rest.Value, _ = strings.Cut(strings.TrimSpace(e.value.Value), " ")
-	case yaml.MappingNode:
-		rest.Content = nil
-		for _, word := range p.entries(e.value) {
-			if word.name == "module" {
-				name = word.value.Value
+	case yaml.Scalar:
+		text := strings.TrimLeft(e.value.Text, " ")
+		name, rest.Text, _ = strings.Cut(text, " ")
+		p.moveText(&rest, e.value, len(e.value.Text)-len(rest.Text), rest.Text)
+	case yaml.Mapping:
+		rest.Pairs = nil
+		for _, word := range e.value.Pairs {
+			if word.Name() == "module" {
+				name = word.Value.Text
 				continue
 			}
-			rest.Content = append(rest.Content, word.key, word.value)
+			rest.Pairs = append(rest.Pairs, word)
 		}
 	}
-	key := *e.key
-	key.Value = name
-	call := entry{name, &key, &rest}
 	if p.findModule(name) == nil {
 		p.unknownWord(entry{name, e.value, e.value}, inTask)
-		return call, false
+		return e, false
 	}
-	return call, true
+	return entry{name, e.key, &rest}, true
+}
+
+// moveText makes a node of a part of another node's text, which begins at an offset in bytes.
+func (p *parser) moveText(part, of *yaml.Node, offset int, text string) {
+	part.Position = p.locateOffset(of, offset)
+	part.Text, part.Value, part.Quoted = text, text, false
 }
 
 // arguments reads what stands behind the module's name.
 func (p *parser) arguments(e entry, task *Task) {
 	switch {
-	case isNull(e.value):
-	case e.value.Kind == yaml.MappingNode:
-		for _, word := range p.entries(e.value) {
+	case e.value.IsNull():
+	case e.value.Kind == yaml.Mapping:
+		for _, word := range entries(e.value) {
 			p.argument(word, task)
 		}
-	case e.value.Kind == yaml.SequenceNode:
-		p.refuse(p.at(e.value), "", "the arguments of %s must be a dictionary, not a list", task.Module.Name)
-	case strings.TrimSpace(e.value.Value) == "":
+	case e.value.Kind == yaml.Sequence:
+		p.refuse(e.value.Position, "", "the arguments of %s must be a dictionary, not a list", task.Module.Name)
+	case strings.TrimSpace(e.value.Text) == "":
 	case task.Module.FreeForm != "":
 		p.freeForm(e, task)
-	case isWholeTemplate(e.value.Value):
+	case isWholeTemplate(e.value.Text):
 		task.ArgsAll = p.value(e.value)
 	default:
 		p.keyValues(e, task)
@@ -83,15 +87,15 @@ func (p *parser) arguments(e entry, task *Task) {
 // extraArguments reads the keyword args, which stands beside a free form.
 func (p *parser) extraArguments(e entry, task *Task) {
 	switch {
-	case isNull(e.value):
-	case e.value.Kind == yaml.MappingNode:
-		for _, word := range p.entries(e.value) {
+	case e.value.IsNull():
+	case e.value.Kind == yaml.Mapping:
+		for _, word := range entries(e.value) {
 			p.argument(word, task)
 		}
-	case e.value.Kind == yaml.ScalarNode && isWholeTemplate(e.value.Value):
+	case e.value.Kind == yaml.Scalar && isWholeTemplate(e.value.Text):
 		task.ArgsAll = p.value(e.value)
 	default:
-		p.refuse(p.at(e.value), bracesHint(e.value), "args must be a dictionary, not %s", describe(e.value))
+		p.refuse(e.value.Position, "", "args must be a dictionary, not %s", e.value.Describe())
 	}
 }
 
@@ -99,18 +103,18 @@ func (p *parser) extraArguments(e entry, task *Task) {
 func (p *parser) argument(e entry, task *Task) {
 	arg, ok := task.Module.Arg(e.name)
 	if !ok && !task.Module.Open {
-		p.refuseError(p.at(e.key), task.Module.UnknownArg(e.name))
+		p.refuseError(e.key.Position, task.Module.UnknownArg(e.name))
 		return
 	}
 	if !ok {
 		arg = &modules.Arg{Name: e.name, Kind: modules.Any}
 		if !isIdentifier(e.name) {
-			p.refuse(p.at(e.key), "use letters, digits and underscores", "%q cannot be the name of a variable", e.name)
+			p.refuse(e.key.Position, "use letters, digits and underscores", "%q cannot be the name of a variable", e.name)
 			return
 		}
 	}
 	if task.Args[arg.Name] != nil {
-		p.refuse(p.at(e.key), "", "the argument %s is given twice", arg.Name)
+		p.refuse(e.key.Position, "", "the argument %s is given twice", arg.Name)
 		return
 	}
 	var v *Value
@@ -147,8 +151,8 @@ func (p *parser) checkArgument(arg *modules.Arg, v *Value, module *modules.Modul
 
 // rawArgument reads expressions that the module evaluates itself, and checks them: assert's that, debug's var.
 func (p *parser) rawArgument(e entry) *Value {
-	list := e.value.Kind == yaml.SequenceNode
-	v := &Value{At: p.at(e.value)}
+	list := e.value.Kind == yaml.Sequence
+	v := &Value{At: e.value.Position}
 	if list {
 		v.Form = FormList
 	}
@@ -175,10 +179,10 @@ func isWholeTemplate(text string) bool {
 // freeForm gives the whole text to the module's free-form argument.
 func (p *parser) freeForm(e entry, task *Task) {
 	name := task.Module.FreeForm
-	for word := range strings.FieldsSeq(e.value.Value) {
+	for word := range strings.FieldsSeq(e.value.Text) {
 		key, _, ok := strings.Cut(word, "=")
 		if arg, known := task.Module.Arg(key); ok && known && arg.Name != name {
-			p.refuse(p.at(e.value), "write it under args: "+key+": ...", "%s= inside of the text of %s is not in the language", key, task.Module.Name)
+			p.refuse(e.value.Position, "write it under args: "+key+": ...", "%s= inside of the text of %s is not in the language", key, task.Module.Name)
 			return
 		}
 	}
@@ -187,9 +191,9 @@ func (p *parser) freeForm(e entry, task *Task) {
 
 // keyValues reads `service: name=nomad state=started`.
 func (p *parser) keyValues(e entry, task *Task) {
-	words, err := splitWords(e.value.Value)
+	words, err := splitWords(e.value.Text)
 	if err != nil {
-		p.refuse(p.at(e.value), "", "%v", err)
+		p.refuse(e.value.Position, "", "%v", err)
 		return
 	}
 	for _, word := range words {
@@ -198,19 +202,16 @@ func (p *parser) keyValues(e entry, task *Task) {
 			p.refuse(p.locateOffset(e.value, word.start), "write the arguments as a dictionary below the module's name", "%s takes no free text", task.Module.Name)
 			return
 		}
-		value := *e.value
-		value.Value, value.Tag, value.Style = unquote(text), "!!str", yaml.DoubleQuotedStyle
-		at := p.locateOffset(e.value, word.start)
-		value.Line, value.Column = at.Line, at.Column+len(key)
-		name := *e.key
-		name.Value, name.Line, name.Column = key, at.Line, at.Column
+		name, value, bare := *e.key, *e.value, unquote(text)
+		p.moveText(&name, e.value, word.start, key)
+		p.moveText(&value, e.value, word.start+len(key)+len("=")+(len(text)-len(bare))/2, bare)
 		p.argument(entry{key, &name, &value}, task)
 	}
 }
 
 // locateOffset is locate for an offset in bytes.
 func (p *parser) locateOffset(n *yaml.Node, offset int) expression.Position {
-	before := n.Value[:offset]
+	before := n.Text[:offset]
 	line := 1 + strings.Count(before, "\n")
 	column := 1 + len([]rune(before[strings.LastIndexByte(before, '\n')+1:]))
 	return p.locate(n, line, column)

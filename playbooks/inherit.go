@@ -3,10 +3,9 @@
 package playbooks
 
 import (
+	"drover/internal/yaml"
 	"slices"
 	"strings"
-
-	"gopkg.in/yaml.v3"
 )
 
 // lineage is what a block or task gets from what is around it.
@@ -33,8 +32,8 @@ func (p *parser) inheritedKeyword(e entry, in *Inherited) bool {
 	case "become_user":
 		in.BecomeUser = p.text(e)
 	case "become_method":
-		if e.value.Value != "sudo" && e.value.Value != "ansible.builtin.sudo" {
-			p.refuse(p.at(e.value), "drover uses sudo", "become_method %q is not in the language yet", e.value.Value)
+		if e.value.Text != "sudo" && e.value.Text != "ansible.builtin.sudo" {
+			p.refuse(e.value.Position, "drover uses sudo", "become_method %q is not in the language yet", e.value.Text)
 		}
 	case "remote_user":
 		in.RemoteUser = p.text(e)
@@ -72,7 +71,7 @@ func (p *parser) inheritedKeyword(e entry, in *Inherited) bool {
 func (p *parser) environment(e entry, outer *Value) *Value {
 	v := p.value(e.value)
 	if v.Form == FormStatic || v.Form == FormList {
-		p.refuse(v.At, "", "environment must be a dictionary, not %s", describe(e.value))
+		p.refuse(v.At, "", "environment must be a dictionary, not %s", e.value.Describe())
 		return outer
 	}
 	if outer == nil {
@@ -97,11 +96,11 @@ func (p *parser) names(e entry) []string {
 	var names []string
 	for _, item := range items(e.value) {
 		v := p.value(item)
-		if item.Kind != yaml.ScalarNode || isNull(item) || v.Form != FormStatic {
+		if item.Kind != yaml.Scalar || item.IsNull() || v.Form != FormStatic {
 			p.refuse(v.At, "", "%s must be names without templates", e.name)
 			continue
 		}
-		for name := range strings.SplitSeq(item.Value, ",") {
+		for name := range strings.SplitSeq(item.Text, ",") {
 			if name = strings.TrimSpace(name); name != "" && !slices.Contains(names, name) {
 				names = append(names, name)
 			}

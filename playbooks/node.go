@@ -3,10 +3,11 @@
 package playbooks
 
 import (
-	"gopkg.in/yaml.v3"
+	"errors"
 
 	"drover/internal/expression"
 	"drover/internal/modules"
+	"drover/internal/yaml"
 )
 
 // parser reads one file. It goes on after a mistake, so that all of them are told at once.
@@ -17,11 +18,38 @@ type parser struct {
 	modules []modules.Module
 }
 
+func newParser(file string, data []byte, table []modules.Module) *parser {
+	return &parser{file: file, lines: splitLines(data), modules: table}
+}
+
 // maxDepth bounds how deep blocks and values may be nested.
 const maxDepth = 60
 
-func (p *parser) at(n *yaml.Node) expression.Position {
-	return expression.Position{File: p.file, Line: n.Line, Column: n.Column}
+// document returns the root of the file's only document, nil after a mistake.
+func (p *parser) document(data []byte) *yaml.Node {
+	start := expression.Position{File: p.file, Line: 1, Column: 1}
+	if len(data) > largestFile {
+		p.refuse(start, "", "the file is larger than %d MiB", largestFile>>20)
+		return nil
+	}
+	documents, warnings, err := yaml.Parse(p.file, data)
+	for _, warning := range warnings {
+		p.warn(warning.Position, "%s", warning.Message)
+	}
+	var mistake *yaml.Error
+	switch {
+	case errors.As(err, &mistake):
+		p.problems = append(p.problems, mistake)
+	case err != nil:
+		p.refuse(start, "", "%v", err)
+	case len(documents) == 0:
+		p.refuse(start, "", "the file is empty")
+	case len(documents) > 1:
+		p.refuse(documents[1].Position, "write one file for each", "the file holds more than one YAML document")
+	default:
+		return documents[0]
+	}
+	return nil
 }
 
 // entry is one key of a dictionary with its value.
@@ -31,80 +59,19 @@ type entry struct {
 	value *yaml.Node
 }
 
-// entries returns a dictionary's entries in order; a key that is given twice or is no text is refused and left out.
-func (p *parser) entries(n *yaml.Node) []entry {
-	seen := map[string]bool{}
-	var list []entry
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], dereference(n.Content[i+1])
-		if key.Kind != yaml.ScalarNode {
-			p.refuse(p.at(key), bracesHint(key), "a key must be text, not %s", describe(key))
-			continue
-		}
-		if seen[key.Value] {
-			p.refuse(p.at(key), "", "%q is given twice", key.Value)
-			continue
-		}
-		seen[key.Value] = true
-		list = append(list, entry{key.Value, key, value})
+// entries returns a dictionary's entries in order.
+func entries(n *yaml.Node) []entry {
+	list := make([]entry, len(n.Pairs))
+	for i, pair := range n.Pairs {
+		list[i] = entry{pair.Name(), pair.Key, pair.Value}
 	}
 	return list
-}
-
-// bracesHint recognises `key: {{ x }}` without quotes, which YAML takes for a dictionary in a dictionary.
-func bracesHint(n *yaml.Node) string {
-	if n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle != 0 {
-		return `a value that begins with {{ must be in quotes: "{{ ... }}"`
-	}
-	return ""
-}
-
-func dereference(n *yaml.Node) *yaml.Node {
-	for i := 0; n.Kind == yaml.AliasNode && n.Alias != nil && i < maxDepth; i++ {
-		n = n.Alias
-	}
-	return n
 }
 
 // items returns the items of a list, or the node itself where one item stands for a list.
 func items(n *yaml.Node) []*yaml.Node {
-	if n.Kind != yaml.SequenceNode {
+	if n.Kind != yaml.Sequence {
 		return []*yaml.Node{n}
 	}
-	list := make([]*yaml.Node, len(n.Content))
-	for i, item := range n.Content {
-		list[i] = dereference(item)
-	}
-	return list
-}
-
-func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
-
-// describe names a node's type for a message.
-func describe(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "a dictionary"
-	case yaml.SequenceNode:
-		return "a list"
-	}
-	switch n.Tag {
-	case "!!null":
-		return "nothing"
-	case "!!bool":
-		return "a boolean"
-	case "!!int", "!!float":
-		return "a number"
-	}
-	return "text"
-}
-
-// scalar returns a scalar's value: nil, bool, int64, float64 or string.
-func (p *parser) scalar(n *yaml.Node) any {
-	var value any
-	if err := n.Decode(&value); err != nil {
-		p.refuse(p.at(n), "", "%v", err)
-		return nil
-	}
-	return expression.FromGo(value)
+	return n.Items
 }

@@ -7,21 +7,20 @@ import (
 	"strconv"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"drover/internal/expression"
 	"drover/internal/nearest"
+	"drover/internal/yaml"
 )
 
 func (p *parser) plays(root *yaml.Node) []*Play {
-	if root.Kind != yaml.SequenceNode {
-		p.refuse(p.at(root), "a playbook is a list of plays: begin with `- hosts: ...`", "the file holds %s", describe(root))
+	if root.Kind != yaml.Sequence {
+		p.refuse(root.Position, "a playbook is a list of plays: begin with `- hosts: ...`", "the file holds %s", root.Describe())
 		return nil
 	}
 	var plays []*Play
 	for _, n := range items(root) {
-		if n.Kind != yaml.MappingNode {
-			p.refuse(p.at(n), "begin with `- hosts: ...`", "a play must be a dictionary, not %s", describe(n))
+		if n.Kind != yaml.Mapping {
+			p.refuse(n.Position, "begin with `- hosts: ...`", "a play must be a dictionary, not %s", n.Describe())
 			continue
 		}
 		plays = append(plays, p.play(n))
@@ -31,9 +30,9 @@ func (p *parser) plays(root *yaml.Node) []*Play {
 
 // play reads one play. Its keywords are read before its tasks, since tasks inherit from them.
 func (p *parser) play(n *yaml.Node) *Play {
-	play := &Play{At: p.at(n), Order: "inventory"}
+	play := &Play{At: n.Position, Order: "inventory"}
 	var lists []entry
-	for _, e := range p.entries(n) {
+	for _, e := range entries(n) {
 		switch {
 		case !p.allowed(e, inPlay):
 		case slices.Contains([]string{"pre_tasks", "tasks", "post_tasks", "handlers"}, e.name):
@@ -48,7 +47,7 @@ func (p *parser) play(n *yaml.Node) *Play {
 			}
 		}
 	}
-	if play.Hosts == nil && !p.has(n, "hosts") && !p.hasLater(n) {
+	if n.Get("hosts") == nil && n.Get("import_playbook") == nil {
 		p.refuse(play.At, "", "the play has no hosts")
 	}
 	parent := lineage{Inherited: play.Inherited}
@@ -68,30 +67,13 @@ func (p *parser) play(n *yaml.Node) *Play {
 	return play
 }
 
-func (p *parser) has(n *yaml.Node, name string) bool {
-	return slices.ContainsFunc(p.keysOf(n), func(key string) bool { return key == name })
-}
-
-// hasLater tells whether the entry is something else than a play, such as import_playbook, which has been refused already.
-func (p *parser) hasLater(n *yaml.Node) bool {
-	return p.has(n, "import_playbook")
-}
-
-func (p *parser) keysOf(n *yaml.Node) []string {
-	var keys []string
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		keys = append(keys, n.Content[i].Value)
-	}
-	return keys
-}
-
 // allowed refuses a key that is not a keyword of this place, and says what it could be instead.
 func (p *parser) allowed(e entry, where place) bool {
 	known, here := isKeyword(e.name, where)
 	if here {
 		return true
 	}
-	at := p.at(e.key)
+	at := e.key.Position
 	if hint, later := laterKeywords()[e.name]; later {
 		p.refuse(at, hint, "%q is not in the language yet", e.name)
 		return false
@@ -132,12 +114,12 @@ func (p *parser) playKeyword(e entry, play *Play) {
 	case "gather_facts":
 		// A playbook that asks for facts uses them: it would fail in the middle of a run.
 		if p.constantBool(e) {
-			p.refuse(p.at(e.value), "remove it and call the module nomad_facts for what you need", "drover does not gather Ansible's facts")
+			p.refuse(e.value.Position, "remove it and call the module nomad_facts for what you need", "drover does not gather Ansible's facts")
 		}
 	case "vars_files":
 		for _, item := range items(e.value) {
-			if item.Kind != yaml.ScalarNode {
-				p.refuse(p.at(item), "", "a vars file must be a path, not %s", describe(item))
+			if item.Kind != yaml.Scalar {
+				p.refuse(item.Position, "", "a vars file must be a path, not %s", item.Describe())
 				continue
 			}
 			play.VarsFiles = append(play.VarsFiles, p.value(item))
@@ -146,21 +128,21 @@ func (p *parser) playKeyword(e entry, play *Play) {
 }
 
 func (p *parser) linearOnly(e entry) {
-	if e.value.Value != "linear" && e.value.Value != "ansible.builtin.linear" {
-		p.refuse(p.at(e.value), "drover runs a play task by task over all hosts of a batch, as linear does",
-			"strategy %q is not in the language yet", e.value.Value)
+	if e.value.Text != "linear" && e.value.Text != "ansible.builtin.linear" {
+		p.refuse(e.value.Position, "drover runs a play task by task over all hosts of a batch, as linear does",
+			"strategy %q is not in the language yet", e.value.Text)
 	}
 }
 
 func (p *parser) hosts(e entry) *Value {
 	for _, item := range items(e.value) {
-		if item.Kind != yaml.ScalarNode || isNull(item) || strings.TrimSpace(item.Value) == "" {
-			p.refuse(p.at(item), bracesHint(item), "hosts must be a pattern or a list of patterns, not %s", describe(item))
+		if item.Kind != yaml.Scalar || item.IsNull() || strings.TrimSpace(item.Text) == "" {
+			p.refuse(item.Position, "", "hosts must be a pattern or a list of patterns, not %s", item.Describe())
 			return nil
 		}
 	}
-	if e.value.Kind == yaml.SequenceNode && len(e.value.Content) == 0 {
-		p.refuse(p.at(e.value), "", "hosts is an empty list")
+	if e.value.Kind == yaml.Sequence && len(e.value.Items) == 0 {
+		p.refuse(e.value.Position, "", "hosts is an empty list")
 		return nil
 	}
 	return p.value(e.value)
@@ -172,7 +154,7 @@ func (p *parser) serial(e entry) []*Value {
 	for _, item := range items(e.value) {
 		v := p.value(item)
 		if static, ok := v.Constant(); ok && !validBatch(static) {
-			p.refuse(v.At, bracesHint(item), `serial must be a number of hosts from 1, a percentage such as "30%%", or a list of them`)
+			p.refuse(v.At, "", `serial must be a number of hosts from 1, a percentage such as "30%%", or a list of them`)
 			continue
 		}
 		sizes = append(sizes, v)
@@ -200,11 +182,11 @@ func validBatch(size any) bool {
 
 // variables reads a dictionary of variables.
 func (p *parser) variables(e entry) *Value {
-	if isNull(e.value) {
+	if e.value.IsNull() {
 		return nil
 	}
-	if e.value.Kind != yaml.MappingNode {
-		p.refuse(p.at(e.value), bracesHint(e.value), "vars must be a dictionary, not %s", describe(e.value))
+	if e.value.Kind != yaml.Mapping {
+		p.refuse(e.value.Position, "", "vars must be a dictionary, not %s", e.value.Describe())
 		return nil
 	}
 	v := p.value(e.value)

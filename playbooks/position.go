@@ -6,9 +6,8 @@ import (
 	"strings"
 	"unicode"
 
-	"gopkg.in/yaml.v3"
-
 	"drover/internal/expression"
+	"drover/internal/yaml"
 )
 
 // A mistake in an expression is found in the text that YAML made of a scalar. To say where it stands in the file, the text is
@@ -21,13 +20,13 @@ func (p *parser) scalarStart(n *yaml.Node) expression.Position {
 
 // locate turns a line and column within a scalar's text, both from 1, into a place in the file.
 func (p *parser) locate(n *yaml.Node, line, column int) expression.Position {
-	at := p.at(n)
+	at := n.Position
 	cursor := p.cursor(n)
 	if cursor == nil {
 		return at
 	}
 	l, c := 1, 1
-	for _, r := range n.Value {
+	for _, r := range n.Text {
 		if l == line && c == column {
 			return cursor.find(r)
 		}
@@ -44,9 +43,9 @@ func (p *parser) locate(n *yaml.Node, line, column int) expression.Position {
 // cursor walks over the source of one scalar.
 type cursor struct {
 	lines  [][]rune
-	style  yaml.Style
-	line   int // from 0
-	column int // from 0
+	quote  rune // " or ', | for a block, 0 for a plain scalar
+	line   int  // from 0
+	column int  // from 0
 	file   string
 }
 
@@ -54,13 +53,15 @@ func (p *parser) cursor(n *yaml.Node) *cursor {
 	if n.Line < 1 || n.Line > len(p.lines) {
 		return nil
 	}
-	c := &cursor{lines: p.lines, style: n.Style, line: n.Line - 1, column: n.Column - 1, file: p.file}
+	c := &cursor{lines: p.lines, line: n.Line - 1, column: n.Column - 1, file: p.file}
 	c.skipProperties()
+	mark, ok := c.peek()
 	switch {
-	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
-		c.line, c.column = c.line+1, 0
-	case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
-		c.column++
+	case !n.Quoted || !ok:
+	case mark == '|' || mark == '>':
+		c.quote, c.line, c.column = '|', c.line+1, 0
+	case mark == '"' || mark == '\'':
+		c.quote, c.column = mark, c.column+1
 	}
 	return c
 }
@@ -123,7 +124,7 @@ func (c *cursor) pass(r rune) {
 		return
 	}
 	switch {
-	case c.style&yaml.DoubleQuotedStyle != 0 && source == '\\':
+	case c.quote == '"' && source == '\\':
 		c.passEscape()
 	case unicode.IsSpace(r):
 		if unicode.IsSpace(source) {
@@ -131,12 +132,12 @@ func (c *cursor) pass(r rune) {
 		}
 	default:
 		c.find(r)
-		if s, ok := c.peek(); ok && s == '\\' && c.style&yaml.DoubleQuotedStyle != 0 {
+		if s, ok := c.peek(); ok && s == '\\' && c.quote == '"' {
 			c.passEscape()
 			return
 		}
 		c.advance()
-		if s, _ := c.peek(); r == '\'' && s == '\'' && c.style&yaml.SingleQuotedStyle != 0 {
+		if s, _ := c.peek(); r == '\'' && s == '\'' && c.quote == '\'' {
 			c.advance()
 		}
 	}

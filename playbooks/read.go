@@ -7,23 +7,22 @@ import (
 	"strconv"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"drover/internal/modules"
 	"drover/internal/nearest"
+	"drover/internal/yaml"
 )
 
 // What a keyword's value must be is checked here as far as it has no template; the executor checks the rest when it renders.
 
 // text reads a text, which may be a template; nil after a mistake.
 func (p *parser) text(e entry) *Value {
-	if e.value.Kind != yaml.ScalarNode || isNull(e.value) {
-		p.refuse(p.at(e.value), bracesHint(e.value), "%s must be text, not %s", e.name, describe(e.value))
+	if e.value.Kind != yaml.Scalar || e.value.IsNull() {
+		p.refuse(e.value.Position, "", "%s must be text, not %s", e.name, e.value.Describe())
 		return nil
 	}
 	v := p.value(e.value)
 	if _, ok := v.Static.(string); v.Form == FormStatic && !ok {
-		v.Static = e.value.Value
+		v.Static = e.value.Text
 	}
 	return v
 }
@@ -70,7 +69,7 @@ func (p *parser) typed(e entry, kind modules.Kind, name string) *Value {
 			return v
 		}
 	}
-	p.refuse(v.At, bracesHint(e.value), "%s must be %s, not %s", e.name, name, describe(e.value))
+	p.refuse(v.At, "", "%s must be %s, not %s", e.name, name, e.value.Describe())
 	return nil
 }
 
@@ -90,22 +89,22 @@ func (p *parser) constantBool(e entry) bool {
 
 // choice reads one of some fixed words.
 func (p *parser) choice(e entry, among []string, otherwise string) string {
-	if e.value.Kind == yaml.ScalarNode && slices.Contains(among, e.value.Value) {
-		return e.value.Value
+	if e.value.Kind == yaml.Scalar && slices.Contains(among, e.value.Text) {
+		return e.value.Text
 	}
-	hint := nearest.Hint(e.value.Value, among)
+	hint := nearest.Hint(e.value.Text, among)
 	if hint == "" {
 		hint = "choose one of " + strings.Join(among, ", ")
 	}
-	p.refuse(p.at(e.value), hint, "%s cannot be %s", e.name, strconv.Quote(e.value.Value))
+	p.refuse(e.value.Position, hint, "%s cannot be %s", e.name, strconv.Quote(e.value.Text))
 	return otherwise
 }
 
 // variableName reads the name of a variable that a keyword sets.
 func (p *parser) variableName(e entry) string {
-	if e.value.Kind == yaml.ScalarNode && isIdentifier(e.value.Value) {
-		return e.value.Value
+	if e.value.Kind == yaml.Scalar && isIdentifier(e.value.Text) {
+		return e.value.Text
 	}
-	p.refuse(p.at(e.value), "use letters, digits and underscores", "%s: %q cannot be the name of a variable", e.name, e.value.Value)
+	p.refuse(e.value.Position, "use letters, digits and underscores", "%s: %q cannot be the name of a variable", e.name, e.value.Text)
 	return ""
 }

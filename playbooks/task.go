@@ -6,31 +6,30 @@ import (
 	"slices"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"drover/internal/modules"
 	"drover/internal/nearest"
+	"drover/internal/yaml"
 )
 
 // steps reads a list of tasks and blocks.
 func (p *parser) steps(e entry, where place, parent lineage) []*Task {
-	if isNull(e.value) {
+	if e.value.IsNull() {
 		return nil
 	}
-	if e.value.Kind != yaml.SequenceNode {
-		p.refuse(p.at(e.value), "begin each with `- `", "%s must be a list of tasks, not %s", e.name, describe(e.value))
+	if e.value.Kind != yaml.Sequence {
+		p.refuse(e.value.Position, "begin each with `- `", "%s must be a list of tasks, not %s", e.name, e.value.Describe())
 		return nil
 	}
 	if parent.depth > maxDepth {
-		p.refuse(p.at(e.value), "", "blocks are nested deeper than %d levels", maxDepth)
+		p.refuse(e.value.Position, "", "blocks are nested deeper than %d levels", maxDepth)
 		return nil
 	}
 	var tasks []*Task
 	for _, n := range items(e.value) {
 		switch {
-		case n.Kind != yaml.MappingNode:
-			p.refuse(p.at(n), "", "a task must be a dictionary, not %s", describe(n))
-		case p.has(n, "block"):
+		case n.Kind != yaml.Mapping:
+			p.refuse(n.Position, "", "a task must be a dictionary, not %s", n.Describe())
+		case n.Get("block") != nil:
 			tasks = append(tasks, p.block(n, where, parent.child()))
 		default:
 			tasks = append(tasks, p.task(n, where, parent.child()))
@@ -41,9 +40,9 @@ func (p *parser) steps(e entry, where place, parent lineage) []*Task {
 
 // block reads a block: first what its tasks inherit, then the tasks.
 func (p *parser) block(n *yaml.Node, where place, in lineage) *Task {
-	task := &Task{At: p.at(n), Block: []*Task{}}
+	task := &Task{At: n.Position, Block: []*Task{}}
 	var lists []entry
-	for _, e := range p.entries(n) {
+	for _, e := range entries(n) {
 		switch {
 		case !p.allowed(e, inBlock):
 		case e.name == "block" || e.name == "rescue" || e.name == "always":
@@ -96,10 +95,10 @@ func (p *parser) notifications(e entry) []*Value {
 }
 
 func (p *parser) task(n *yaml.Node, where place, in lineage) *Task {
-	task := &Task{At: p.at(n)}
+	task := &Task{At: n.Position}
 	calls := 0
 	var args, action *entry
-	for _, e := range p.entries(n) {
+	for _, e := range entries(n) {
 		known, _ := isKeyword(e.name, where)
 		module := p.findModule(e.name)
 		switch {
@@ -138,7 +137,7 @@ func (p *parser) task(n *yaml.Node, where place, in lineage) *Task {
 // callOnce refuses a second module in a task and returns the one that counts.
 func (p *parser) callOnce(e entry, calls int, first *entry) *entry {
 	if calls > 1 {
-		p.refuse(p.at(e.key), "write one task for each", "a task calls one module, and %q is a second one", e.name)
+		p.refuse(e.key.Position, "write one task for each", "a task calls one module, and %q is a second one", e.name)
 		return first
 	}
 	return &e
@@ -160,7 +159,7 @@ func (p *parser) unknownWord(e entry, where place) {
 	if hint == "" {
 		hint = "drover doc lists the modules"
 	}
-	p.refuse(p.at(e.key), hint, "%q is neither a module nor a keyword of %s", e.name, where)
+	p.refuse(e.key.Position, hint, "%q is neither a module nor a keyword of %s", e.name, where)
 }
 
 func (p *parser) findModule(name string) *modules.Module {
@@ -184,7 +183,7 @@ func (p *parser) taskKeyword(e entry, task *Task) {
 	switch e.name {
 	case "loop", "with_items":
 		if task.Loop != nil {
-			p.refuse(p.at(e.key), "", "loop and with_items exclude each other")
+			p.refuse(e.key.Position, "", "loop and with_items exclude each other")
 			return
 		}
 		task.Loop, task.LoopFlatten = p.loop(e), e.name == "with_items"
@@ -215,18 +214,18 @@ func (p *parser) loop(e entry) *Value {
 	if e.name == "with_items" && v.Form == FormStatic && v.Static != nil {
 		return &Value{At: v.At, Form: FormList, Items: []*Value{v}}
 	}
-	p.refuse(v.At, bracesHint(e.value), "%s must be a list, not %s", e.name, describe(e.value))
+	p.refuse(v.At, "", "%s must be a list, not %s", e.name, e.value.Describe())
 	return nil
 }
 
 func (p *parser) loopControl(e entry) LoopControl {
 	control := LoopControl{}
-	if e.value.Kind != yaml.MappingNode {
-		p.refuse(p.at(e.value), "", "loop_control must be a dictionary, not %s", describe(e.value))
+	if e.value.Kind != yaml.Mapping {
+		p.refuse(e.value.Position, "", "loop_control must be a dictionary, not %s", e.value.Describe())
 		return control
 	}
 	words := []string{"loop_var", "index_var", "label", "pause"}
-	for _, word := range p.entries(e.value) {
+	for _, word := range entries(e.value) {
 		switch word.name {
 		case "loop_var":
 			control.LoopVar = p.variableName(word)
@@ -237,9 +236,9 @@ func (p *parser) loopControl(e entry) LoopControl {
 		case "pause":
 			control.Pause = p.number(word, 0, 24*3600)
 		case "extended", "extended_allitems", "break_when":
-			p.refuse(p.at(word.key), "", "%q is not in the language yet", word.name)
+			p.refuse(word.key.Position, "", "%q is not in the language yet", word.name)
 		default:
-			p.refuse(p.at(word.key), nearest.Hint(word.name, words), "loop_control has no %q", word.name)
+			p.refuse(word.key.Position, nearest.Hint(word.name, words), "loop_control has no %q", word.name)
 		}
 	}
 	return control
@@ -247,7 +246,7 @@ func (p *parser) loopControl(e entry) LoopControl {
 
 // checkTogether refuses keywords that mean nothing without another, or against each other.
 func (p *parser) checkTogether(n *yaml.Node, task *Task) {
-	keys := p.keysOf(n)
+	keys := n.Keys()
 	if slices.Contains(keys, "loop_control") && task.Loop == nil && !slices.Contains(keys, "loop") && !slices.Contains(keys, "with_items") {
 		p.warn(task.At, "loop_control does nothing without loop")
 	}

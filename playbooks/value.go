@@ -8,35 +8,33 @@ import (
 	"strconv"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"drover/internal/expression"
+	"drover/internal/yaml"
 )
 
 // value reads any YAML value with the templates in it.
 func (p *parser) value(n *yaml.Node) *Value { return p.valueAt(n, 0) }
 
 func (p *parser) valueAt(n *yaml.Node, depth int) *Value {
-	n = dereference(n)
-	v := &Value{At: p.at(n)}
+	v := &Value{At: n.Position}
 	if depth > maxDepth {
 		p.refuse(v.At, "", "values are nested deeper than %d levels", maxDepth)
 		return v
 	}
 	switch n.Kind {
-	case yaml.SequenceNode:
+	case yaml.Sequence:
 		v.Form = FormList
-		for _, item := range n.Content {
+		for _, item := range n.Items {
 			v.Items = append(v.Items, p.valueAt(item, depth+1))
 		}
-	case yaml.MappingNode:
+	case yaml.Mapping:
 		v.Form = FormDict
-		for _, e := range p.entries(n) {
+		for _, e := range entries(n) {
 			if expression.IsTemplate(e.name) {
-				p.refuse(p.at(e.key), "", "a template as a key is not in the language yet")
+				p.refuse(e.key.Position, "", "a template as a key is not in the language yet")
 				continue
 			}
-			v.Pairs = append(v.Pairs, Pair{Key: e.name, At: p.at(e.key), Value: p.valueAt(e.value, depth+1)})
+			v.Pairs = append(v.Pairs, Pair{Key: e.name, At: e.key.Position, Value: p.valueAt(e.value, depth+1)})
 		}
 	default:
 		p.scalarValue(n, v)
@@ -45,7 +43,7 @@ func (p *parser) valueAt(n *yaml.Node, depth int) *Value {
 }
 
 func (p *parser) scalarValue(n *yaml.Node, v *Value) {
-	v.Static = p.scalar(n)
+	v.Static = n.Value
 	text, ok := v.Static.(string)
 	if !ok || n.Tag == "!unsafe" || !expression.IsTemplate(text) {
 		return
@@ -57,10 +55,10 @@ func (p *parser) scalarValue(n *yaml.Node, v *Value) {
 
 // template parses the text of a scalar; nil after a mistake.
 func (p *parser) template(n *yaml.Node) *expression.Template {
-	template, err := expression.ParseTemplate(n.Value, p.scalarStart(n))
+	template, err := expression.ParseTemplate(n.Text, p.scalarStart(n))
 	if err != nil {
 		p.refuseWithin(n, 0, func(at expression.Position) error {
-			_, err := expression.ParseTemplate(n.Value, at)
+			_, err := expression.ParseTemplate(n.Text, at)
 			return err
 		})
 		return nil
@@ -71,7 +69,7 @@ func (p *parser) template(n *yaml.Node) *expression.Template {
 // expression parses an expression without braces that begins at an offset (in characters) of a scalar's text; nil after a
 // mistake.
 func (p *parser) expression(n *yaml.Node, source string, skipped int) *expression.Expression {
-	e, err := expression.ParseExpression(source, p.scalarStart(n))
+	e, err := expression.ParseExpression(source, p.locate(n, 1, 1+skipped))
 	if err != nil {
 		p.refuseWithin(n, skipped, func(at expression.Position) error {
 			_, err := expression.ParseExpression(source, at)
@@ -87,7 +85,7 @@ func (p *parser) refuseWithin(n *yaml.Node, skipped int, parse func(expression.P
 	err := parse(expression.Position{Line: 1, Column: 1})
 	var mistake *expression.Error
 	if !errors.As(err, &mistake) {
-		p.refuse(p.at(n), "", "%v", err)
+		p.refuse(n.Position, "", "%v", err)
 		return
 	}
 	line, column := mistake.Line, mistake.Column
@@ -111,19 +109,19 @@ func (p *parser) conditions(n *yaml.Node, keyword string) []*expression.Expressi
 }
 
 func (p *parser) condition(n *yaml.Node, keyword string) *expression.Expression {
-	if n.Kind != yaml.ScalarNode || isNull(n) {
-		p.refuse(p.at(n), bracesHint(n), "%s must be an expression, not %s", keyword, describe(n))
+	if n.Kind != yaml.Scalar || n.IsNull() {
+		p.refuse(n.Position, "", "%s must be an expression, not %s", keyword, n.Describe())
 		return nil
 	}
-	source, skipped := n.Value, 0
-	switch literal := p.scalar(n).(type) {
+	source, skipped := n.Text, 0
+	switch literal := n.Value.(type) {
 	case bool:
 		source = strconv.FormatBool(literal)
 	case string:
 		source, skipped = p.withoutBraces(n, keyword)
 	}
 	if strings.TrimSpace(source) == "" {
-		p.refuse(p.at(n), "", "%s is empty", keyword)
+		p.refuse(n.Position, "", "%s is empty", keyword)
 		return nil
 	}
 	return p.expression(n, source, skipped)
@@ -131,18 +129,19 @@ func (p *parser) condition(n *yaml.Node, keyword string) *expression.Expression 
 
 // withoutBraces takes the braces off `when: "{{ x }}"`, as Ansible does with a warning.
 func (p *parser) withoutBraces(n *yaml.Node, keyword string) (source string, skipped int) {
-	trimmed := strings.TrimSpace(n.Value)
+	trimmed := strings.TrimSpace(n.Text)
 	inner, ok := strings.CutPrefix(trimmed, "{{")
 	if !ok {
-		return n.Value, 0
+		return n.Text, 0
 	}
 	inner, ok = strings.CutSuffix(inner, "}}")
 	if !ok || strings.Contains(inner, "{{") || strings.Contains(inner, "}}") {
-		return n.Value, 0
+		return n.Text, 0
 	}
-	p.warn(p.at(n), "%s is an expression already: write it without {{ }}", keyword)
-	lead := len(n.Value) - len(strings.TrimLeft(n.Value, " \t\r\n"))
-	return inner, lead + len("{{")
+	p.warn(n.Position, "%s is an expression already: write it without {{ }}", keyword)
+	lead := len(n.Text) - len(strings.TrimLeft(n.Text, " \t\r\n"))
+	space := len(inner) - len(strings.TrimLeft(inner, " "))
+	return strings.TrimSpace(inner), lead + len("{{") + space
 }
 
 // Render evaluates the templates of a value for one host: texts, numbers and booleans, []any, *expression.Map.

@@ -7,24 +7,23 @@ import (
 	"fmt"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"drover/internal/expression"
+	"drover/internal/yaml"
 )
 
 // ParseVariables reads a file of variables (vars_files, -e @file): a dictionary, whose templates stay templates. An empty file
 // has no variables.
 func ParseVariables(name string, data []byte) (*Value, error) {
-	p := &parser{file: name, lines: splitLines(data)}
+	p := newParser(name, data, nil)
 	if strings.TrimSpace(string(data)) == "" {
 		return &Value{At: expression.Position{File: name, Line: 1, Column: 1}, Form: FormDict}, nil
 	}
 	root := p.document(data)
 	v := &Value{Form: FormDict}
 	switch {
-	case root == nil || isNull(root):
-	case root.Kind != yaml.MappingNode:
-		p.refuse(p.at(root), "write `name: value` lines", "a file of variables must be a dictionary, not %s", describe(root))
+	case root == nil || root.IsNull():
+	case root.Kind != yaml.Mapping:
+		p.refuse(root.Position, "write `name: value` lines", "a file of variables must be a dictionary, not %s", root.Describe())
 	default:
 		v = p.variables(entry{name: "vars", key: root, value: root})
 	}
@@ -33,7 +32,7 @@ func ParseVariables(name string, data []byte) (*Value, error) {
 
 // ParseValue reads a YAML value with the templates in it, as the value of a variable; file stands for its origin in messages.
 func ParseValue(file string, data []byte) (*Value, error) {
-	p := &parser{file: file, lines: splitLines(data)}
+	p := newParser(file, data, nil)
 	root := p.document(data)
 	if root == nil {
 		return nil, p.err()
