@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package release
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// program is a smallest file that is a Linux program of a machine (62: x86-64, 183: aarch64), as far as its header.
+func program(machine uint16) []byte {
+	header := make([]byte, 64)
+	copy(header, "\x7fELF\x02\x01\x01")
+	binary.LittleEndian.PutUint16(header[16:], 2)
+	binary.LittleEndian.PutUint16(header[18:], machine)
+	binary.LittleEndian.PutUint32(header[20:], 1)
+	binary.LittleEndian.PutUint16(header[52:], 64)
+	return append(header, bytes.Repeat([]byte("nomad"), 1000)...)
+}
+
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func zipped(t *testing.T, member string, content []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.Create(member)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestFindPicksByVersionAndArchitecture(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "nomad_1.11.0_linux_arm64.zip"), zipped(t, "nomad", program(183)))
+	write(t, filepath.Join(dir, "nomad-1.11.0"), program(62))
+	write(t, filepath.Join(dir, "nomad"), program(62))
+	for _, test := range []struct{ version, architecture, want string }{
+		{"1.11.0", "arm64", "nomad_1.11.0_linux_arm64.zip"},
+		{"1.11.0", "amd64", "nomad-1.11.0"},
+		{"1.10.5", "amd64", "nomad"},
+	} {
+		got, err := Find(dir, test.version, test.architecture)
+		if err != nil || filepath.Base(got) != test.want {
+			t.Errorf("%s %s: %s, %v", test.version, test.architecture, got, err)
+		}
+	}
+	if _, err := Find(dir, "1.10.5", "arm64"); err == nil || !strings.Contains(err.Error(), "EM_X86_64") {
+		t.Errorf("a binary for amd64 was found for arm64: %v", err)
+	}
+	if _, err := Find(t.TempDir(), "1.11.0", "amd64"); err == nil || !strings.Contains(err.Error(), "nomad_1.11.0_linux_amd64.zip") {
+		t.Errorf("error does not say what was looked for: %v", err)
+	}
+}
+
+func TestPrepareIsDoneOnceForAllCallers(t *testing.T) {
+	dir := t.TempDir()
+	content := program(62)
+	source := filepath.Join(dir, "nomad_1.11.0_linux_amd64.zip")
+	write(t, source, zipped(t, "nomad", content))
+	cache := Cache{filepath.Join(dir, "cache")}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			got, err := cache.Prepare(t.Context(), source, "amd64")
+			sum := sha256.Sum256(content)
+			if err != nil || got.SHA256 != hex.EncodeToString(sum[:]) || got.Size != int64(len(content)) {
+				t.Errorf("prepared %+v, %v", got, err)
+			}
+		})
+	}
+	group.Wait()
+	got, err := cache.Prepare(t.Context(), source, "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(got.Compressed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	decoder, err := zstd.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer decoder.Close()
+	if back, err := io.ReadAll(decoder); err != nil || !bytes.Equal(back, content) {
+		t.Errorf("decompressed %d bytes, %v", len(back), err)
+	}
+	info, _ := os.Stat(got.Compressed)
+	if _, err := cache.Prepare(t.Context(), source, "amd64"); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := os.Stat(got.Compressed); !again.ModTime().Equal(info.ModTime()) {
+		t.Error("compressed again")
+	}
+}
+
+func TestPrepareNoticesAChangedFile(t *testing.T) {
+	dir := t.TempDir()
+	source := filepath.Join(dir, "nomad")
+	cache := Cache{filepath.Join(dir, "cache")}
+	write(t, source, program(62))
+	first, err := cache.Prepare(t.Context(), source, "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, source, append(program(62), 'x'))
+	second, err := cache.Prepare(t.Context(), source, "amd64")
+	if err != nil || second.SHA256 == first.SHA256 {
+		t.Errorf("the change went unnoticed: %v", err)
+	}
+}
+
+func TestPrepareRefuses(t *testing.T) {
+	tests := map[string]struct {
+		name    string
+		content []byte
+		sums    string
+		want    string
+	}{
+		"other architecture": {"nomad", program(183), "", "EM_AARCH64"},
+		"not a program":      {"nomad", []byte("#!/bin/sh"), "", "not a Linux program"},
+		"damaged":            {"nomad", program(62), strings.Repeat("0", 64) + "  nomad\n", "damaged"},
+		"zip of another":     {"x.zip", nil, "", "no member nomad"},
+		"truncated zip":      {"y.zip", []byte("PK\x03\x04"), "", "open"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if test.content == nil {
+				test.content = zipped(t, "consul", program(62))
+			}
+			write(t, filepath.Join(dir, test.name), test.content)
+			if test.sums != "" {
+				write(t, filepath.Join(dir, "nomad_SHA256SUMS"), []byte(test.sums))
+			}
+			_, err := Cache{filepath.Join(dir, "cache")}.Prepare(t.Context(), filepath.Join(dir, test.name), "amd64")
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
