@@ -131,13 +131,16 @@ type Call struct {
 	Files func(name string) (string, error)
 	// Become tells whether the task runs as root; Local modules that ask hosts through Fleet pass it on.
 	Become bool
-	Run    Run
+	// Environment is the keyword environment: variables for the processes that the task starts on the host.
+	Environment map[string]string
+	Run         Run
 }
 
 // Run is what holds for the whole run.
 type Run struct {
 	ID          string
 	Directory   string                   // of this run, 0700, for snapshots and backups; made on first use
+	Cache       string                   // kept between runs, 0700, for binaries; "": in Directory
 	Holder      string                   // who runs it
 	Environment func(name string) string // of the bastion, NOMAD_* only
 }
