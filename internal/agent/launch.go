@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/dbus"
+	godbus "github.com/godbus/dbus/v5"
+
+	"drover/internal/wire"
+)
+
+// transientName is the service that carries a transaction.
+func transientName(p plan) string {
+	unit := strings.NewReplacer("@", "-", `\`, "-").Replace(strings.TrimSuffix(p.Request.Unit, ".service"))
+	return "drover-swap-" + unit + "-" + p.ID + ".service"
+}
+
+// launch starts the transaction's service. It restarts, without limit, until the transaction says that it has ended:
+// each start carries on from the record.
+func launch(ctx context.Context, m *manager, r *record) error {
+	name := transientName(r.plan)
+	if err := m.resetFailed(ctx, name); err != nil {
+		return err
+	}
+	properties := []dbus.Property{
+		dbus.PropDescription("drover swaps the Nomad binary of " + r.plan.Request.Unit),
+		dbus.PropExecStart([]string{filepath.Join(r.dir, agentFile), "swap", r.dir}, true),
+		{Name: "Type", Value: godbus.MakeVariant("simple")},
+		{Name: "Restart", Value: godbus.MakeVariant("on-failure")},
+		{Name: "RestartUSec", Value: godbus.MakeVariant(uint64(100 * time.Millisecond / time.Microsecond))},
+		{Name: "StartLimitIntervalUSec", Value: godbus.MakeVariant(uint64(0))},
+		{Name: "OOMScoreAdjust", Value: godbus.MakeVariant(int32(-1000))},
+		{Name: "CollectMode", Value: godbus.MakeVariant("inactive-or-failed")},
+	}
+	result := make(chan string, 1)
+	if _, err := m.conn.StartTransientUnitContext(ctx, name, "fail", properties, result); err != nil {
+		// systemd before 236 knows neither of the last two under these names.
+		properties = append(properties[:5], properties[6])
+		if _, again := m.conn.StartTransientUnitContext(ctx, name, "fail", properties, result); again != nil {
+			return failure(wire.KindFailed, "start the service that swaps the binary: %v", err)
+		}
+	}
+	return nil
+}
+
+// relaunch starts the service of an unfinished transaction unless it is at work.
+func relaunch(ctx context.Context, m *manager, r *record) error {
+	s, err := m.service(ctx, transientName(r.plan))
+	if err != nil {
+		return err
+	}
+	if s.ActiveState == "active" || s.ActiveState == "activating" || s.ActiveState == "deactivating" {
+		return nil
+	}
+	if again, err := readRecord(r.dir); err != nil || again.ended() {
+		return err
+	}
+	return launch(ctx, m, r)
+}
+
+// resumeSwaps carries on what a power cut or a person has interrupted, and takes away what it left behind.
+func (a *Agent) resumeSwaps(ctx context.Context) error {
+	dropIns, err := filepath.Glob(dropInPath("*"))
+	if err != nil {
+		return err
+	}
+	all, err := records(a.options.SwapDir)
+	if err != nil || (len(all) == 0 && len(dropIns) == 0) {
+		return err
+	}
+	m, err := connectSystemd(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	busy := map[string]bool{}
+	for _, r := range all {
+		if !r.has(stepCommitted) || r.ended() {
+			continue
+		}
+		busy[r.plan.Request.Unit] = true
+		if err := relaunch(ctx, m, r); err != nil {
+			return err
+		}
+	}
+	for _, path := range dropIns {
+		unit := strings.TrimSuffix(filepath.Base(filepath.Dir(path)), ".d")
+		if busy[unit] {
+			continue
+		}
+		if err := removeDropIn(ctx, m, unit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dropInPath(unit string) string {
+	return filepath.Join("/run/systemd/system", unit+".d", "90-drover-stop.conf")
+}
+
+// installDropIn makes the unit stop by another signal than its own, until the next boot at the latest.
+func installDropIn(ctx context.Context, m *manager, unit, signal string) error {
+	path := dropInPath(unit)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("set the stop signal: %w", err)
+	}
+	text := "# drover sets the stop signal for one restart.\n[Service]\nKillSignal=SIG" + signal + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("set the stop signal: %w", err)
+	}
+	return m.reload(ctx)
+}
+
+// removeDropIn takes the drop-in away again, also one that a crash left.
+func removeDropIn(ctx context.Context, m *manager, unit string) error {
+	path := dropInPath(unit)
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove the stop signal's drop-in: %w", err)
+	}
+	os.Remove(filepath.Dir(path)) // fails, rightly, where others have drop-ins
+	return m.reload(ctx)
+}

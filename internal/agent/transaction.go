@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"drover/internal/wire"
+)
+
+// transaction exchanges the binary of a unit and restarts it, in a process of its own. It may be killed at any point
+// and is then started again with the same record, so every step first asks the host whether it has been made.
+//
+// The exchange comes before the stop: what runs keeps its old file, and the time between stop and start holds
+// nothing but what must be done while no agent runs, the copy of a client's small database.
+type transaction struct {
+	*record
+	m *manager
+}
+
+const (
+	maxResumes   = 40
+	infiniteStop = 10 * time.Minute
+)
+
+// Swap carries the transaction in dir to its end. An error means that it could not be brought to an end and wants to
+// be started again.
+func Swap(ctx context.Context, dir string) error {
+	r, err := openRecord(dir)
+	if err != nil {
+		return fmt.Errorf("read the record %s: %w", dir, err)
+	}
+	defer r.close()
+	if err := unix.Flock(int(r.out.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("swap %s is at work in another process: %w", r.plan.ID, err)
+	}
+	if r.ended() {
+		return nil
+	}
+	if !r.has(stepCommitted) {
+		return fmt.Errorf("swap %s was never committed", r.plan.ID)
+	}
+	if len(r.steps) > 1 {
+		if err := r.step(stepResumed, ""); err != nil {
+			return err
+		}
+		// The first resumes are at once, since the agent may be down; a fault that stays gets time to pass.
+		if n := r.count(stepResumed); n > 3 {
+			_ = pause(ctx, min(time.Duration(n)*100*time.Millisecond, 2*time.Second))
+		}
+	}
+	m, err := connectSystemd(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	return (&transaction{record: r, m: m}).carry(ctx)
+}
+
+// carry goes on from where the record stands and writes the ending.
+func (t *transaction) carry(ctx context.Context) error {
+	var e ending
+	var err error
+	switch {
+	case t.has(stepReverting):
+		e, err = t.revert(ctx)
+	case t.plan.Kind == kindRevert:
+		e, err = t.beginRevert(ctx, "the caller asked for it", nil)
+	default:
+		e, err = t.forward(ctx)
+	}
+	if err != nil && t.count(stepResumed) >= maxResumes {
+		e, err = t.giveUp(ctx, err), nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := removeDropIn(ctx, t.m, t.plan.Request.Unit); err != nil && t.count(stepResumed) < maxResumes {
+		return err
+	}
+	if e.State == wire.SwapDone && !t.plan.Request.Hold {
+		os.RemoveAll(t.plan.Copies)
+	}
+	return t.end(e)
+}
+
+// giveUp ends a transaction that keeps failing for reasons of the host. The last thing it owes is a started agent.
+func (t *transaction) giveUp(ctx context.Context, cause error) ending {
+	word, err := t.m.start(ctx, t.plan.Request.Unit)
+	return ending{
+		State: wire.SwapFailed,
+		Error: fmt.Sprintf("the swap could not be brought to its end: %v; start of %s: %s", cause, t.plan.Request.Unit, wordOr(word, err)),
+		Hint:  "see the journal of " + transientName(t.plan),
+	}
+}
+
+func wordOr(word string, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return word
+}
+
+// forward exchanges, stops, starts and checks.
+func (t *transaction) forward(ctx context.Context) (ending, error) {
+	if !t.has(stepStopping) {
+		if stale, err := t.stale(ctx); err != nil || stale != "" {
+			return t.untouch(stale, err)
+		}
+		if err := t.ready(ctx); err != nil {
+			return t.untouch("", err)
+		}
+		if late := uptime() - t.plan.StopBy; late > 0 {
+			return t.untouch(fmt.Sprintf("the host was %s too slow to begin the stop that was permitted", late.Round(time.Millisecond)), nil)
+		}
+		if err := t.step(stepStopping, ""); err != nil {
+			return ending{}, err
+		}
+	}
+	if !t.has(stepStarting) {
+		gone, err := t.stop(ctx)
+		if err != nil {
+			return ending{}, err
+		}
+		if !gone {
+			return t.stuck(ctx), nil
+		}
+		if err := t.keep(); err != nil {
+			return ending{}, err
+		}
+		if err := t.step(stepStarting, ""); err != nil {
+			return ending{}, err
+		}
+	}
+	return t.start(ctx)
+}
+
+// start starts the new binary and checks it.
+func (t *transaction) start(ctx context.Context) (ending, error) {
+	unit := t.plan.Request.Unit
+	if !t.has(stepStarted) {
+		if err := t.m.resetFailed(ctx, unit); err != nil {
+			return ending{}, err
+		}
+		word, err := t.m.start(ctx, unit)
+		if err != nil {
+			return ending{}, err
+		}
+		if err := t.mark(stepStarted, "systemd's job: "+word); err != nil {
+			return ending{}, err
+		}
+		if err := t.syncCopies(); err != nil {
+			return ending{}, err
+		}
+	}
+	verdict, err := t.check(ctx, t.plan.New)
+	if err != nil {
+		return ending{}, err
+	}
+	switch {
+	case verdict.good:
+		return ending{State: wire.SwapDone, NewPID: verdict.pid}, t.step(stepChecked, fmt.Sprintf("process %d", verdict.pid))
+	case verdict.alive:
+		return ending{
+			State: wire.SwapFailed, NewPID: verdict.pid, Error: "the new agent lives, but " + verdict.why,
+			Hint: "it was left alone, since slow is not failed; see whether it comes up, and its journal if not",
+			Log:  t.log(ctx),
+		}, nil
+	}
+	log := t.log(ctx)
+	if err := t.step(stepFailed, verdict.why); err != nil {
+		return ending{}, err
+	}
+	return t.beginRevert(ctx, verdict.why, log)
+}
+
+// stale says why the permission does not hold any more: the process is another than the one it was given for.
+func (t *transaction) stale(ctx context.Context) (string, error) {
+	if t.plan.BootID != bootID() {
+		return "the host was restarted before anything was stopped", nil
+	}
+	s, err := t.m.service(ctx, t.plan.Request.Unit)
+	if err != nil {
+		return "", err
+	}
+	if s.MainPID != t.plan.Request.MainPID || startTicks(s.MainPID) != t.plan.OldTicks {
+		return fmt.Sprintf("the main process of %s is %d, the swap was permitted for %d", s.Name, s.MainPID, t.plan.Request.MainPID), nil
+	}
+	return "", nil
+}
+
+// ready does all that can be done while the old agent still runs: the stop signal and the exchange of the binary.
+func (t *transaction) ready(ctx context.Context) error {
+	if signal := t.plan.Request.Signal; signal != wire.StopUnit {
+		if err := installDropIn(ctx, t.m, t.plan.Request.Unit, signal); err != nil {
+			return err
+		}
+		if err := t.mark(stepDropIn, "KillSignal=SIG"+signal); err != nil {
+			return err
+		}
+	}
+	if err := t.step(stepExchanging, ""); err != nil {
+		return err
+	}
+	if err := exchange(t.plan); err != nil {
+		return err
+	}
+	return t.mark(stepExchanged, "old binary kept as "+t.plan.Previous)
+}
+
+// exchange puts the staged binary in the installed one's place and keeps that under its own name.
+func exchange(p plan) error {
+	now, err := idOf(p.Binary)
+	if err != nil {
+		return fmt.Errorf("exchange the binary: %w", err)
+	}
+	if now == p.New {
+		return nil
+	}
+	if now != p.Old {
+		return failure(wire.KindStale, "%s is neither the old nor the new binary: someone else has replaced it", p.Binary)
+	}
+	if err := linkOver(p.Binary, p.Previous); err != nil {
+		return fmt.Errorf("keep the old binary: %w", err)
+	}
+	if err := os.Rename(p.Request.Staged, p.Binary); err != nil {
+		return fmt.Errorf("exchange the binary: %w", err)
+	}
+	return syncDir(filepath.Dir(p.Binary))
+}
+
+// exchangeBack undoes exchange; the new binary waits under its staged name again.
+func exchangeBack(p plan) error {
+	now, err := idOf(p.Binary)
+	if err != nil {
+		return fmt.Errorf("put the old binary back: %w", err)
+	}
+	if now == p.Old {
+		return nil
+	}
+	if now != p.New {
+		return failure(wire.KindStale, "%s is neither the old nor the new binary: someone else has replaced it", p.Binary)
+	}
+	if kept, err := idOf(p.Previous); err != nil || kept != p.Old {
+		return failure(wire.KindStale, "%s is not the old binary any more", p.Previous)
+	}
+	if err := linkOver(p.Binary, p.Request.Staged); err != nil {
+		return fmt.Errorf("keep the new binary: %w", err)
+	}
+	if err := os.Rename(p.Previous, p.Binary); err != nil {
+		return fmt.Errorf("put the old binary back: %w", err)
+	}
+	return syncDir(filepath.Dir(p.Binary))
+}
+
+// linkOver gives a file a second name, in place of what had it.
+func linkOver(from, to string) error {
+	temporary := filepath.Join(filepath.Dir(to), temporaryPrefix(to)+randomHex(6))
+	if err := os.Link(from, temporary); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, to); err != nil {
+		os.Remove(temporary)
+		return err
+	}
+	// rename(2) does nothing when both names are the same file already.
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// untouch ends a transaction that has stopped nothing.
+func (t *transaction) untouch(why string, cause error) (ending, error) {
+	if cause != nil {
+		why = cause.Error()
+	}
+	if err := exchangeBack(t.plan); err != nil {
+		return ending{
+			State: wire.SwapFailed, Error: why + "; and " + err.Error(),
+			Hint: "nothing was stopped, but the next start of the unit runs what is at " + t.plan.Binary,
+		}, nil
+	}
+	return ending{State: wire.SwapUntouched, NewPID: t.plan.Request.MainPID, Error: why, Hint: "nothing was stopped; run again"}, nil
+}
+
+// stop stops the old process by way of systemd, so that nothing restarts it, and waits until it is really gone. A
+// process of the new binary is none to be stopped: then the old one has ended by itself and systemd was faster.
+func (t *transaction) stop(ctx context.Context) (gone bool, err error) {
+	unit := t.plan.Request.Unit
+	s, err := t.m.service(ctx, unit)
+	if err != nil {
+		return false, err
+	}
+	if s.MainPID > 0 {
+		if id, err := runningFile(s.MainPID); err == nil && id == t.plan.New && !t.oldLives() {
+			return true, t.mark(stepStopped, "the new binary runs already")
+		}
+	}
+	limit := infiniteStop
+	if usec := s.TimeoutStopUSec; usec > 0 && usec < uint64(infiniteStop/time.Microsecond) {
+		limit = time.Duration(usec)*time.Microsecond + 30*time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if _, err := t.m.stop(ctx, unit); err != nil && !wire.IsKind(err, wire.KindTimeout) {
+		return false, err
+	}
+	for t.oldLives() {
+		if pause(ctx, 5*time.Millisecond) != nil {
+			return false, nil
+		}
+	}
+	return true, t.mark(stepStopped, "")
+}
+
+// oldLives tells whether the process that was to be stopped is still there.
+func (t *transaction) oldLives() bool {
+	return t.plan.Request.MainPID > 0 && t.plan.BootID == bootID() && startTicks(t.plan.Request.MainPID) == t.plan.OldTicks
+}
+
+// stuck ends a transaction whose old process does not end.
+func (t *transaction) stuck(ctx context.Context) ending {
+	return ending{
+		State: wire.SwapFailed, NewPID: t.plan.Request.MainPID,
+		Error: fmt.Sprintf("the old agent (process %d) was told to stop and does not end", t.plan.Request.MainPID),
+		Hint:  "the new binary is in place; when the old process is gone, start the unit: systemctl start " + t.plan.Request.Unit,
+		Log:   t.log(ctx),
+	}
+}
+
+// log is what the unit said last. An agent that did not come up is explained by it; without it there is still the rest.
+func (t *transaction) log(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	lines, err := journal(ctx, t.plan.Request.Unit, 20)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return lines
+}
