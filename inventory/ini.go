@@ -10,6 +10,7 @@ import (
 
 	"drover/internal/expression"
 	"drover/internal/nearest"
+	"drover/internal/words"
 )
 
 var (
@@ -157,20 +158,25 @@ func (p *iniParser) variable(text string) error {
 }
 
 func (p *iniParser) host(text string) error {
-	words, err := splitWords(text)
+	parts, cut, err := words.SplitComment(text)
 	if err != nil {
 		return problem(p.at, "", "%s", err)
 	}
-	hosts, err := p.addHosts(words[0].text, p.group, p.at)
+	if cut > 0 {
+		at := p.at
+		at.Column += cut - 1
+		p.warn(at, "this # begins a comment, although no blank is before it; put the value in quotes to keep it")
+	}
+	hosts, err := p.addHosts(parts[0].Text, p.group, p.at)
 	if err != nil {
 		return err
 	}
-	for _, w := range words[1:] {
+	for _, part := range parts[1:] {
 		at := p.at
-		at.Column += w.column - 1
-		key, value, ok := strings.Cut(w.text, "=")
+		at.Column += part.Column - 1
+		key, value, ok := strings.Cut(part.Text, "=")
 		if !ok {
-			return problem(at, "after the host's name come name=value pairs", "%q has no =", w.text)
+			return problem(at, "after the host's name come name=value pairs", "%q has no =", part.Text)
 		}
 		typed := parseLiteral(value)
 		for _, host := range hosts {

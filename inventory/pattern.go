@@ -352,4 +352,3 @@ func unknownName(name string, inv *Inventory) string {
 	}
 	return message
 }
-
