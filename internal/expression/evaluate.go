@@ -315,7 +315,7 @@ func (ev *evaluation) conditional(n *conditional) (any, error) {
 		return ev.eval(n.yes)
 	}
 	if n.no == nil {
-		return Undefined{Hint: "the inline if is false and has no else"}, nil
+		return Undefined{Hint: "the inline if is false and has no else", Empty: true}, nil
 	}
 	return ev.eval(n.no)
 }

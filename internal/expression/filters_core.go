@@ -217,10 +217,14 @@ func filterRound(c *invocation, value any) (any, error) {
 	scale := math.Pow(10, float64(precision))
 	switch method {
 	case "common":
-		if _, whole := integer(value); whole && precision >= 0 {
-			return value, nil
+		rounded := roundHalfEven(f, int(precision))
+		if whole, ok := integer(value); ok {
+			if precision >= 0 {
+				return whole, nil
+			}
+			return truncate(rounded, nil)
 		}
-		return roundHalfEven(f, int(precision)), nil
+		return rounded, nil
 	case "ceil":
 		return math.Ceil(f*scale) / scale, nil
 	case "floor":

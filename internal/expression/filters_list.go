@@ -25,7 +25,7 @@ func listFilters() []entry {
 		{name: "selectattr", parameters: "attribute *test **", run: filterSelectAttr, applies: appliesTest(1), doc: "the items whose attribute passes a test"},
 		{name: "rejectattr", parameters: "attribute *test **", run: filterRejectAttr, applies: appliesTest(1), doc: "the items whose attribute does not pass a test"},
 		{name: "sort", parameters: "reverse? case_sensitive? attribute?", run: filterSort, doc: "the items in order, of text without regard to case unless case_sensitive=true"},
-		{name: "unique", parameters: "case_sensitive? attribute?", run: filterUnique, doc: "the items without repetitions; unlike sort it tells cases apart"},
+		{name: "unique", parameters: "case_sensitive? attribute?", run: filterUnique, doc: "the items without repetitions, of text without regard to case unless case_sensitive=true"},
 		{name: "reverse", run: filterReverse, doc: "the items or characters from last to first"},
 		{name: "min", parameters: "case_sensitive? attribute?", run: filterMin, doc: "the smallest item"},
 		{name: "max", parameters: "case_sensitive? attribute?", run: filterMax, doc: "the largest item"},

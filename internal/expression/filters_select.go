@@ -167,7 +167,7 @@ func filterUnique(c *invocation, value any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	caseSensitive, err := c.boolArgument("case_sensitive", true)
+	caseSensitive, err := c.boolArgument("case_sensitive", false)
 	if err != nil {
 		return nil, err
 	}

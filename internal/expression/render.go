@@ -8,59 +8,65 @@ import (
 	"strings"
 )
 
-// Render returns the template's value. A text that is exactly one `{{ }}` gives the value itself, of any type;
+// Render returns the template's value. A text that comes to exactly one `{{ }}` gives the value itself, of any type;
 // everything else gives text, in which None is empty. Text is never read as a value again.
 func (t *Template) Render(ctx context.Context, scope Scope, budget Budget) (any, error) {
-	ev := newEvaluation(ctx, scope, budget, t.source)
-	if len(t.body) == 1 {
-		if single, ok := t.body[0].(*output); ok {
-			return t.native(ev, single.value)
-		}
-	}
-	w := &writer{evaluation: ev}
+	w := &writer{evaluation: newEvaluation(ctx, scope, budget, t.source)}
 	if err := w.body(t.body); err != nil {
-		return nil, ev.place(err)
+		return nil, w.place(err)
 	}
-	return t.restore(w.text.String()), nil
-}
-
-func (t *Template) native(ev *evaluation, n node) (any, error) {
-	value, err := ev.eval(n)
-	if err != nil {
-		return nil, err
-	}
-	if err := complete(value); err != nil {
-		return nil, ev.locate(n, err)
-	}
+	value := w.result()
 	if s, ok := value.(string); ok {
-		return t.restore(s), nil
+		return s + strings.Repeat("\n", max(t.newlines-newlines(s), 0)), nil
 	}
 	return value, nil
-}
-
-// restore gives a text the newline back that ended the source.
-func (t *Template) restore(s string) string {
-	if t.newline && !strings.HasSuffix(s, "\n") {
-		return s + "\n"
-	}
-	return s
 }
 
 // place gives an error without a position that of the template.
 func (ev *evaluation) place(err error) error { return ev.locate(at(0), err) }
 
-// writer renders parts into one text.
+// writer renders parts. While there is only one it is kept as the value that it is.
 type writer struct {
 	*evaluation
-	text strings.Builder
+	text  strings.Builder
+	only  any
+	count int
 }
 
-func (w *writer) write(s string) error {
+// write adds a value: the first is kept, with the second both become text.
+func (w *writer) write(value any) error {
+	if w.count++; w.count == 1 {
+		w.only = value
+		return nil
+	}
+	if w.count == 2 {
+		if err := w.join(w.only); err != nil {
+			return err
+		}
+	}
+	return w.join(value)
+}
+
+func (w *writer) join(value any) error {
+	if value == nil {
+		return nil
+	}
+	s, err := text(value)
+	if err != nil {
+		return err
+	}
 	if err := w.charge(len(s)); err != nil {
 		return err
 	}
 	w.text.WriteString(s)
 	return nil
+}
+
+func (w *writer) result() any {
+	if w.count == 1 {
+		return w.only
+	}
+	return w.text.String()
 }
 
 func (w *writer) body(body []part) error {
@@ -96,21 +102,23 @@ func (w *writer) part(p part) error {
 		if err := inner.body(p.body); err != nil {
 			return err
 		}
-		return w.bind([]string{p.target}, inner.text.String())
+		return w.bind([]string{p.target}, inner.result())
 	}
 	return fmt.Errorf("unknown part of a template %T", p)
 }
 
 func (w *writer) output(p *output) error {
 	value, err := w.eval(p.value)
-	if err != nil || value == nil {
+	if err != nil {
 		return err
 	}
-	s, err := text(value)
-	if err == nil {
-		err = w.write(s)
+	if u, undefined := firstUndefined(value); undefined {
+		if !u.Empty || value != any(u) {
+			return w.locate(p.value, &UndefinedError{u})
+		}
+		value = ""
 	}
-	return w.locate(p.value, err)
+	return w.locate(p.value, w.write(value))
 }
 
 func (w *writer) branch(b *branch) error {

@@ -11,8 +11,8 @@ import (
 type Template struct {
 	source *source
 	body   []part
-	// newline tells that the source ended in a newline, which only a result that is text gets back.
-	newline bool
+	// newlines counts those at the end of the source, which only a result that is text gets back.
+	newlines int
 }
 
 // part is one piece of a template.

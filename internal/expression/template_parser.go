@@ -23,14 +23,10 @@ func parseTemplate(s *source) (*Template, error) {
 	if err := s.checkSize(); err != nil {
 		return nil, err
 	}
-	t := &Template{source: s}
-	if strings.HasSuffix(s.text, "\n") {
-		trimmed := *s
-		trimmed.text = strings.TrimSuffix(s.text, "\n")
-		t.newline, s = true, &trimmed
-	}
-	t.source = s
-	p := &templateParser{source: s}
+	t := &Template{source: s, newlines: newlines(s.text)}
+	trimmed := *s
+	trimmed.text = strings.TrimSuffix(s.text, "\n")
+	p := &templateParser{source: &trimmed}
 	body, ended, err := p.body(0)
 	if err != nil {
 		return nil, err
@@ -41,6 +37,9 @@ func parseTemplate(s *source) (*Template, error) {
 	t.body = body
 	return t, nil
 }
+
+// newlines counts the newlines at the end of a text.
+func newlines(text string) int { return len(text) - len(strings.TrimRight(text, "\n")) }
 
 // tag is the inside of a `{% %}`: its first word and a parser for the rest.
 type tag struct {

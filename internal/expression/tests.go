@@ -42,6 +42,12 @@ func valueTests() []entry {
 		{name: "gt", parameters: "b", run: related(">"), doc: "the value is greater than another"},
 		{name: "greaterthan", parameters: "b", run: related(">"), doc: "the value is greater than another"},
 		{name: "ge", parameters: "b", run: related(">="), doc: "the value is at least another"},
+		{name: "==", parameters: "b", run: related("=="), doc: "the value equals another, for selectattr and its like"},
+		{name: "!=", parameters: "b", run: related("!="), doc: "the value does not equal another, for selectattr and its like"},
+		{name: "<", parameters: "b", run: related("<"), doc: "the value is less than another, for selectattr and its like"},
+		{name: "<=", parameters: "b", run: related("<="), doc: "the value is at most another, for selectattr and its like"},
+		{name: ">", parameters: "b", run: related(">"), doc: "the value is greater than another, for selectattr and its like"},
+		{name: ">=", parameters: "b", run: related(">="), doc: "the value is at least another, for selectattr and its like"},
 	}
 }
 

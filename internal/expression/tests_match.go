@@ -38,9 +38,6 @@ func testRegex(c *invocation, value any) (any, error) {
 }
 
 func (c *invocation) matches(value any, kind string) (any, error) {
-	if !isType[string](value) {
-		return nil, fmt.Errorf("%s needs text, not %s; convert it with | string", c.entry.name, typeName(value))
-	}
 	s, re, err := c.matchArguments(value, "pattern")
 	if err != nil {
 		return nil, err

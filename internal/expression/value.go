@@ -16,6 +16,8 @@ type Undefined struct {
 	Name string // the first part that is missing: "x", or "b" of `a.b.c`
 	Of   string // what lacks it, for messages: "" for a variable, else a type such as "dict"
 	Hint string // replaces the usual message when it is set
+	// Empty is set for an inline if without an else: in text it stands for nothing, anywhere else it is an error.
+	Empty bool
 }
 
 func (u Undefined) reason() string {
