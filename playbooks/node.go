@@ -3,8 +3,6 @@
 package playbooks
 
 import (
-	"errors"
-
 	"drover/internal/expression"
 	"drover/internal/modules"
 	"drover/internal/yaml"
@@ -27,26 +25,33 @@ const maxDepth = 60
 
 // document returns the root of the file's only document, nil after a mistake.
 func (p *parser) document(data []byte) *yaml.Node {
-	start := expression.Position{File: p.file, Line: 1, Column: 1}
+	root := p.optionalDocument(data)
+	if root == nil && len(p.problems) == 0 {
+		p.refuse(p.start(), "", "the file is empty")
+	}
+	return root
+}
+
+func (p *parser) start() expression.Position {
+	return expression.Position{File: p.file, Line: 1, Column: 1}
+}
+
+// optionalDocument is document for a file that may be empty, whose root is nil then.
+func (p *parser) optionalDocument(data []byte) *yaml.Node {
 	if len(data) > largestFile {
-		p.refuse(start, "", "the file is larger than %d MiB", largestFile>>20)
+		p.refuse(p.start(), "", "the file is larger than %d MiB", largestFile>>20)
 		return nil
 	}
 	documents, warnings, err := yaml.Parse(p.file, data)
 	for _, warning := range warnings {
 		p.warn(warning.Position, "%s", warning.Message)
 	}
-	var mistake *yaml.Error
 	switch {
-	case errors.As(err, &mistake):
-		p.problems = append(p.problems, mistake)
 	case err != nil:
-		p.refuse(start, "", "%v", err)
-	case len(documents) == 0:
-		p.refuse(start, "", "the file is empty")
+		p.refuseError(p.start(), err)
 	case len(documents) > 1:
 		p.refuse(documents[1].Position, "write one file for each", "the file holds more than one YAML document")
-	default:
+	case len(documents) == 1:
 		return documents[0]
 	}
 	return nil

@@ -154,10 +154,12 @@ func (c *cursor) passEscape() {
 	}
 }
 
+// splitLines splits a file as YAML counts lines: also a lone carriage return and Unicode's line ends begin a new one.
 func splitLines(data []byte) [][]rune {
+	ends := strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
 	var lines [][]rune
-	for line := range strings.Lines(string(data)) {
-		lines = append(lines, []rune(strings.TrimRight(line, "\r\n")))
+	for line := range strings.SplitSeq(ends.Replace(string(data)), "\n") {
+		lines = append(lines, []rune(line))
 	}
 	return lines
 }

@@ -15,18 +15,16 @@ import (
 // has no variables.
 func ParseVariables(name string, data []byte) (*Value, error) {
 	p := newParser(name, data, nil)
-	if strings.TrimSpace(string(data)) == "" {
-		return &Value{At: expression.Position{File: name, Line: 1, Column: 1}, Form: FormDict}, nil
+	empty := &Value{At: p.start(), Form: FormDict}
+	root := p.optionalDocument(data)
+	if root == nil || root.IsNull() {
+		return empty, p.err()
 	}
-	root := p.document(data)
-	v := &Value{Form: FormDict}
-	switch {
-	case root == nil || root.IsNull():
-	case root.Kind != yaml.Mapping:
+	if root.Kind != yaml.Mapping {
 		p.refuse(root.Position, "write `name: value` lines", "a file of variables must be a dictionary, not %s", root.Describe())
-	default:
-		v = p.variables(entry{name: "vars", key: root, value: root})
+		return empty, p.err()
 	}
+	v := p.variables(entry{name: "vars", key: root, value: root})
 	return v, p.err()
 }
 

@@ -31,14 +31,17 @@ func (a *Arg) Convert(value any) (any, error) {
 
 // mistake describes a value of a wrong type, without the value where it is a secret.
 func (a *Arg) mistake(value any, err error) error {
-	shown := show(value)
-	if a.Secret {
-		shown = "the given value"
-	}
 	if errors.Is(err, errKind) {
-		return fmt.Errorf("%s is not a %s", shown, kindNames[a.Kind])
+		return fmt.Errorf("%s is not a %s", a.shown(value), kindName(a.Kind))
 	}
-	return fmt.Errorf("%s: %w", shown, err)
+	return fmt.Errorf("%s: %w", a.shown(value), err)
+}
+
+func (a *Arg) shown(value any) string {
+	if a.Secret {
+		return "the given value"
+	}
+	return show(value)
 }
 
 func (a *Arg) checkChoices(value any) error {
@@ -55,19 +58,32 @@ func (a *Arg) checkChoices(value any) error {
 			continue
 		}
 		hint := "choose one of " + strings.Join(a.Choices, ", ")
-		if near := nearest.Hint(text, a.Choices); near != "" {
+		if near := nearest.Hint(text, a.Choices); near != "" && !a.Secret {
 			hint = near
 		}
-		return fmt.Errorf("%s is not allowed; %s", show(item), hint)
+		return fmt.Errorf("%s is not allowed; %s", a.shown(item), hint)
 	}
 	return nil
 }
 
-// kindNames complete the sentence "... is not a".
-var kindNames = map[Kind]string{
-	String: "text", Integer: "whole number", Number: "number", Boolean: "boolean (true, false, yes, no)",
-	Path: "path", List: "list", Dict: "dictionary", Mode: `file mode (write it as text: "0644")`,
-	Duration: "duration (seconds as a number, or text such as 90s, 5m)",
+// kindName completes the sentence "... is not a".
+func kindName(kind Kind) string {
+	switch kind {
+	case String:
+		return "text"
+	case Integer:
+		return "whole number"
+	case Boolean:
+		return "boolean (true, false, yes, no)"
+	case Dict:
+		return "dictionary"
+	case Mode:
+		return `file mode (write it as text: "0644")`
+	case Duration:
+		return "duration (seconds as a number, or text such as 90s, 5m)"
+	default:
+		return string(kind)
+	}
 }
 
 // errKind says that a value is of another kind altogether.

@@ -9,7 +9,22 @@ import (
 
 // Table lists every module there is, in the order of their names.
 func Table() []Module {
-	return []Module{}
+	return []Module{
+		assertModule(),
+		commandModule(),
+		copyModule(),
+		debugModule(),
+		failModule(),
+		fileModule(),
+		pauseModule(),
+		setFactModule(),
+		shellModule(),
+		slurpModule(),
+		statModule(),
+		systemdModule(),
+		uriModule(),
+		waitForModule(),
+	}
 }
 
 // builtin is the collection that holds the modules every Ansible user has; its prefix may be written and means nothing.
