@@ -135,3 +135,8 @@ func mountsBelow(dir string) ([]string, error) {
 	slices.Reverse(mounts)
 	return mounts, lines.Err()
 }
+
+// Down takes this lab down; see the function Down.
+func (l *Lab) Down(ctx context.Context, out io.Writer) error {
+	return Down(ctx, l.state.Options.Dirs, l.state.Name, out)
+}
