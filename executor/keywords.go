@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"drover/internal/expression"
 	"drover/playbooks"
 )
 
@@ -23,6 +24,7 @@ type keywords struct {
 	timeout           time.Duration // 0: none
 	delegate          string        // as written; "": none
 	target            string        // the host that does it
+	environment       map[string]string
 }
 
 func (k *keywords) render(j *job, s *scope) error {
@@ -53,6 +55,8 @@ func (k *keywords) render(j *job, s *scope) error {
 	problems = append(problems, err)
 	k.remoteUser, err = s.text("remote_user", task.RemoteUser)
 	problems = append(problems, err, k.delegation(j, s))
+	k.environment, err = environment(s, task.Environment)
+	problems = append(problems, err)
 	return errors.Join(problems...)
 }
 
@@ -74,4 +78,29 @@ func (k *keywords) delegation(j *job, s *scope) error {
 		return fmt.Errorf("%s: delegate_to: %w", j.task.DelegateTo.At, j.run.unknownHost(name))
 	}
 	return nil
+}
+
+// environment renders the variables for the processes of a task; a value that renders to omit or null is not set.
+func environment(s *scope, value *playbooks.Value) (map[string]string, error) {
+	rendered, given, err := s.optional(value)
+	if err != nil || !given {
+		return nil, err
+	}
+	dictionary, ok := rendered.(*expression.Map)
+	if !ok {
+		return nil, fmt.Errorf("%s: environment: needs a dictionary", value.At)
+	}
+	variables := make(map[string]string, dictionary.Len())
+	for name, item := range dictionary.All() {
+		switch v := item.(type) {
+		case nil:
+		case string:
+			variables[name] = v
+		case bool, int64, float64:
+			variables[name] = fmt.Sprint(v)
+		default:
+			return nil, fmt.Errorf("%s: environment: %s must be text", value.At, name)
+		}
+	}
+	return variables, nil
 }

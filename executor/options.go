@@ -52,9 +52,6 @@ type Options struct {
 	// Leader names the host that leads the cluster now, "" when there is none, for `order: leader_last`; it is asked
 	// before each batch. Nil: the fact nomad.leader decides.
 	Leader func(ctx context.Context) (string, error)
-	// LoadVars reads a file of variables (vars_files, relative names resolved against the playbook); nil: a playbook
-	// with vars_files is refused.
-	LoadVars func(path string) (*expression.Map, error)
 	// Files finds a file that a task names; it is handed to modules.
 	Files func(name string) (string, error)
 	// Lookup answers lookup() and other function calls in expressions; nil: they are refused.
@@ -108,9 +105,6 @@ func (o *Options) check() error {
 }
 
 func (o *Options) checkPlay(play *playbooks.Play) error {
-	if len(play.VarsFiles) > 0 && o.LoadVars == nil {
-		return fmt.Errorf("%s: vars_files cannot be read here", play.VarsFiles[0].At)
-	}
 	if play.GatherFacts && o.GatherFacts == nil {
 		return fmt.Errorf("%s: gather_facts is not available; ask for facts with a task such as nomad_facts", play.At)
 	}

@@ -5,6 +5,9 @@ package executor
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -25,6 +28,9 @@ func (r *run) prepare() ([]*playRun, error) {
 		for _, host := range hosts {
 			r.limit[host.Name] = true
 		}
+	}
+	if len(r.Playbook.Plays) == 0 {
+		return nil, fmt.Errorf("%s has no plays", r.Playbook.File)
 	}
 	var plays []*playRun
 	var problems []error
@@ -91,19 +97,42 @@ func (r *run) preparePlay(play *playbooks.Play, made []string) (*playRun, error)
 	return p, p.indexHandlers(s)
 }
 
+// largestVars bounds a file of variables, in bytes.
+const largestVars = 4 << 20
+
+// loadVars reads vars_files; a relative name is beside the playbook.
 func (p *playRun) loadVars(s *scope) error {
 	for _, value := range p.play.VarsFiles {
 		name, err := s.text("vars_files", value)
 		if err != nil {
 			return err
 		}
-		file, err := p.r.LoadVars(name)
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(directoryOf(p.r.Playbook.File), name)
+		}
+		variables, err := readVars(name)
 		if err != nil {
 			return fmt.Errorf("%s: vars_files: %w", value.At, err)
 		}
-		p.view.files = append(p.view.files, file)
+		p.view.files = append(p.view.files, newLayer(variables))
 	}
 	return nil
+}
+
+func readVars(name string) (*playbooks.Value, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, largestVars+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > largestVars {
+		return nil, fmt.Errorf("%s is larger than %d MiB", name, largestVars>>20)
+	}
+	return playbooks.ParseVariables(name, data)
 }
 
 func patternOf(s *scope, play *playbooks.Play) (string, error) {

@@ -33,7 +33,7 @@ type view struct {
 	play  *playbooks.Play // nil outside of plays
 	name  string
 	vars  layer
-	files []*expression.Map
+	files []layer
 	all   []string // every host of the play
 	left  []string // those that have not failed
 	batch []string
@@ -135,13 +135,14 @@ func (s *scope) findInPlay(name string) (any, bool, error) {
 	if s.view == nil {
 		return nil, false, nil
 	}
-	for _, file := range slices.Backward(s.view.files) {
-		if raw, ok := file.Get(name); ok {
-			return s.written(name, raw)
+	var found *playbooks.Value
+	for _, variables := range append([]layer{s.view.vars}, s.view.files...) {
+		if value, ok := variables[name]; ok {
+			found = value
 		}
 	}
-	if value, ok := s.view.vars[name]; ok {
-		return s.guarded(name, func() (any, error) { return s.render(value) })
+	if found != nil {
+		return s.guarded(name, func() (any, error) { return s.render(found) })
 	}
 	return nil, false, nil
 }
