@@ -51,6 +51,10 @@ func (p *parser) action(e entry) (entry, bool) {
 			rest.Pairs = append(rest.Pairs, word)
 		}
 	}
+	if name == "" {
+		p.refuse(e.value.Position, "write the module's name as the keyword", "action names no module")
+		return e, false
+	}
 	if p.findModule(name) == nil {
 		p.unknownWord(entry{name, e.value, e.value}, inTask)
 		return e, false

@@ -62,46 +62,6 @@ func keywords() []keyword {
 	}
 }
 
-// laterKeywords are words of Ansible's language that drover does not speak yet, with what to write instead where there is something.
-func laterKeywords() map[string]string {
-	return map[string]string{
-		"roles":                "put the role's tasks under tasks",
-		"import_playbook":      "give both playbooks to drover run",
-		"import_tasks":         "write the tasks here, or in a block",
-		"include_tasks":        "write the tasks here, or in a block",
-		"include_role":         "put the role's tasks under tasks",
-		"import_role":          "put the role's tasks under tasks",
-		"include":              "write the tasks here, or in a block",
-		"include_vars":         "use vars_files on the play",
-		"async":                "use timeout, or a module that waits",
-		"poll":                 "use timeout, or a module that waits",
-		"vars_prompt":          "pass the variable with -e",
-		"debugger":             "",
-		"collections":          "write the module's own name",
-		"module_defaults":      "write the arguments on each task",
-		"connection":           "use delegate_to: localhost for what runs on the bastion",
-		"port":                 "set ansible_port in the inventory",
-		"become_flags":         "",
-		"become_exe":           "",
-		"delegate_facts":       "",
-		"fact_path":            "",
-		"gather_subset":        "use the module nomad_facts",
-		"gather_timeout":       "",
-		"first_available_file": "",
-	}
-}
-
-// elsewhere are keywords of which a hint helps more than the nearest name.
-func elsewhere() map[string]string {
-	return map[string]string{
-		"local_action": "write the module as usual and add delegate_to: localhost",
-		"sudo":         "write become: true",
-		"sudo_user":    "write become_user",
-		"user":         "write remote_user",
-		"always_run":   "write check_mode: false",
-	}
-}
-
 // isKeyword reports whether the name is a keyword anywhere, and whether it may stand at the given place.
 func isKeyword(name string, where place) (known, here bool) {
 	for _, k := range keywords() {

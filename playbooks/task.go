@@ -29,6 +29,8 @@ func (p *parser) steps(e entry, where place, parent lineage) []*Task {
 		switch {
 		case n.Kind != yaml.Mapping:
 			p.refuse(n.Position, "", "a task must be a dictionary, not %s", n.Describe())
+		case n.Get("block") != nil && where == inHandler:
+			p.refuse(n.Position, "write each handler as a task of its own", "a handler cannot be a block")
 		case n.Get("block") != nil:
 			tasks = append(tasks, p.block(n, where, parent.child()))
 		default:
@@ -99,6 +101,7 @@ func (p *parser) task(n *yaml.Node, where place, in lineage) *Task {
 	calls := 0
 	var args, action *entry
 	for _, e := range entries(n) {
+		e.name = withoutPrefix(e.name)
 		known, _ := isKeyword(e.name, where)
 		module := p.findModule(e.name)
 		switch {
@@ -131,7 +134,19 @@ func (p *parser) task(n *yaml.Node, where place, in lineage) *Task {
 		p.refuse(task.At, "", "the task calls no module")
 	}
 	p.checkTogether(n, task)
+	if where == inHandler && task.Name == nil && task.Listen == nil {
+		p.warn(task.At, "nothing can notify a handler without name and listen")
+	}
 	return task
+}
+
+// withoutPrefix turns ansible.builtin.meta into meta: some words that look like modules are keywords here.
+func withoutPrefix(name string) string {
+	short := strings.TrimPrefix(name, modules.Builtin)
+	if _, later := laterKeywords()[short]; later || short == "meta" {
+		return short
+	}
+	return name
 }
 
 // callOnce refuses a second module in a task and returns the one that counts.
@@ -153,8 +168,16 @@ func (p *parser) refusedElsewhere(e entry, where place) bool {
 
 // unknownWord refuses a key of a task that is neither a keyword nor a module.
 func (p *parser) unknownWord(e entry, where place) {
+	short := strings.TrimPrefix(e.name, modules.Builtin)
+	if hint, later := laterModules()[short]; later {
+		p.refuse(e.key.Position, hint, "the module %q is not in the language yet", e.name)
+		return
+	}
+	if strings.Count(short, ".") >= 2 {
+		p.refuse(e.key.Position, "only modules of "+strings.TrimSuffix(modules.Builtin, ".")+" are known", "the collection of %q is not in the language yet", e.name)
+		return
+	}
 	names := append(keywordNames(where), p.moduleNames()...)
-	short := strings.TrimPrefix(e.name, "ansible.builtin.")
 	hint := nearest.Hint(short, names)
 	if hint == "" {
 		hint = "drover doc lists the modules"

@@ -27,10 +27,10 @@ func Table() []Module {
 	}
 }
 
-// builtin is the collection that holds the modules every Ansible user has; its prefix may be written and means nothing.
-const builtin = "ansible.builtin."
+// Builtin is the prefix of the collection that holds the modules every Ansible user has; it may be written and means nothing.
+const Builtin = "ansible.builtin."
 
-// Find returns the module with that name or alias, with or without the prefix ansible.builtin.
+// Find returns the module with that name or alias, with or without Builtin in front.
 func Find(name string) (*Module, bool) {
 	module := Among(Table(), name)
 	return module, module != nil
@@ -38,7 +38,7 @@ func Find(name string) (*Module, bool) {
 
 // Among is Find in a table that the caller holds; nil when it is not there.
 func Among(table []Module, name string) *Module {
-	short := strings.TrimPrefix(name, builtin)
+	short := strings.TrimPrefix(name, Builtin)
 	for i := range table {
 		if table[i].Name == short || slices.Contains(table[i].Aliases, short) {
 			return &table[i]
