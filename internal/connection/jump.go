@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -74,12 +75,14 @@ func (p *Pool) hop(ctx context.Context, s *settings) (*jump, error) {
 	if last > 0 {
 		via.jumps, via.proxyCommand = s.jumps[:last], ""
 	}
-	if s.depth++; s.depth > maxJumps {
+	key := strings.Join([]string{via.user, via.hostname, fmt.Sprint(via.port), strings.Join(via.jumps, ",")}, " ")
+	if slices.Contains(s.trail, key) {
 		return nil, final(fmt.Errorf("ProxyJump goes round in circles at %s", via.hostname))
 	}
-	via.depth = s.depth
-	key := strings.Join([]string{via.user, via.hostname, fmt.Sprint(via.port), strings.Join(via.jumps, ",")}, " ")
+	via.trail = append(slices.Clone(s.trail), key)
 	slot := p.jumpSlot(key)
+	ctx, cancel := withTimeout(ctx, maxJumps*handshakeTries*via.timeout, "jump host "+via.hostname)
+	defer cancel()
 	j, err := slot.get(ctx, p, (*jump).alive, func(ctx context.Context) (*jump, error) {
 		client, err := p.dial(ctx, &via)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -24,6 +25,8 @@ func startProxy(text string, environ []string) (net.Conn, error) {
 	command := exec.Command("/bin/sh", "-c", "exec "+text)
 	command.Env = environ
 	command.WaitDelay = time.Second
+	// Its own process group, so that what the shell starts ends with it.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	input, err := command.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("proxy command: %w", err)
@@ -44,7 +47,7 @@ func (p *proxyConn) Write(b []byte) (int, error) { return p.input.Write(b) }
 func (p *proxyConn) Close() error {
 	p.once.Do(func() {
 		_ = p.input.Close()
-		_ = p.command.Process.Kill()
+		_ = syscall.Kill(-p.command.Process.Pid, syscall.SIGKILL)
 		_ = p.command.Wait()
 	})
 	return nil

@@ -182,4 +182,3 @@ func (p pipe) Close() error {
 	}
 	return nil
 }
-

@@ -30,7 +30,7 @@ type settings struct {
 	strict         strictness
 	timeout        time.Duration
 	password       Secret
-	depth          int // how many jumps led here
+	trail          []string // the jump hosts that led here, to find circles
 }
 
 type strictness int
@@ -184,10 +184,7 @@ func (s *settings) route(find lookup) error {
 		if err != nil {
 			return fmt.Errorf("ProxyJump: %w", err)
 		}
-		for _, hop := range strings.Split(expanded, ",") {
-			s.jumps = append(s.jumps, strings.TrimSpace(hop))
-		}
-		return nil
+		return s.jump(expanded)
 	}
 	if command := first(find("proxycommand")); command != "" && command != "none" {
 		expanded, err := s.expand(command)
@@ -195,6 +192,23 @@ func (s *settings) route(find lookup) error {
 			return fmt.Errorf("ProxyCommand: %w", err)
 		}
 		s.proxyCommand = expanded
+	}
+	return nil
+}
+
+// jump notes the jump hosts. As in OpenSSH, a host is not its own jump host, so that `Host *` may name one.
+func (s *settings) jump(list string) error {
+	for _, text := range strings.Split(list, ",") {
+		text = strings.TrimSpace(text)
+		hop, err := parseHop(text)
+		if err != nil {
+			return err
+		}
+		itself := hop.Name == s.alias && (hop.Port == 0 || hop.Port == s.port) && (hop.User == "" || hop.User == s.user)
+		if itself && !strings.Contains(list, ",") {
+			return nil
+		}
+		s.jumps = append(s.jumps, text)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -125,6 +126,7 @@ func startSSHD(t testing.TB, options ...sshdOption) *sshd {
 	write(t, filepath.Join(s.dir, "sshd_config"), config.String())
 	s.process = exec.Command(program, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config"))
 	s.process.Stderr = s.log
+	s.process.WaitDelay = time.Second // sessions outlive the listener
 	if err := s.process.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -263,4 +265,18 @@ func write(t testing.TB, file, text string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func writeRSAKey(t testing.TB, file string) ssh.PublicKey {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, string(pem.EncodeToMemory(block)))
+	return readSigner(t, file).PublicKey()
 }

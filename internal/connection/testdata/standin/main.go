@@ -99,6 +99,7 @@ func perform(stream net.Conn, text json.RawMessage) {
 	_ = json.Unmarshal(text, &request)
 	switch request.Argv[0] {
 	case "hang":
+		_ = os.WriteFile(request.Argv[1]+".begun", nil, 0o600)
 		_, _ = stream.Read(make([]byte, 1)) // until the caller gives up
 		_ = os.WriteFile(request.Argv[1], []byte("ended"), 0o600)
 	case "die":
