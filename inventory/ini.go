@@ -154,7 +154,9 @@ func (p *iniParser) variable(text string) error {
 		return problem(p.at, "a :vars section holds lines of name=value", "%q has no =", text)
 	}
 	key = strings.TrimSpace(key)
-	return p.setGroupVariable(p.group, key, parseLiteral(strings.TrimSpace(value)), p.at)
+	typed := parseLiteral(strings.TrimSpace(value))
+	p.lookAtNumber(key, typed, p.at)
+	return p.setGroupVariable(p.group, key, typed, p.at)
 }
 
 func (p *iniParser) host(text string) error {
@@ -179,6 +181,7 @@ func (p *iniParser) host(text string) error {
 			return problem(at, "after the host's name come name=value pairs", "%q has no =", part.Text)
 		}
 		typed := parseLiteral(value)
+		p.lookAtNumber(key, typed, at)
 		for _, host := range hosts {
 			p.setHostVariable(host, key, typed, at)
 		}
@@ -217,7 +220,7 @@ func (l *loader) addHosts(name string, group *Group, at expression.Position) ([]
 }
 
 func (l *loader) setHostVariable(host *Host, key string, value any, at expression.Position) {
-	l.look(key, value, at)
+	l.look(key, at)
 	host.vars.Set(key, value)
 }
 
@@ -230,7 +233,7 @@ func (l *loader) setGroupVariable(group *Group, key string, value any, at expres
 		group.priority = int(number)
 		return nil
 	}
-	l.look(key, value, at)
+	l.look(key, at)
 	group.vars.Set(key, value)
 	return nil
 }

@@ -34,7 +34,7 @@ func ignoredVariables() []string {
 }
 
 // look warns about a variable that is read but is probably not what was meant.
-func (l *loader) look(key string, value any, at expression.Position) {
+func (l *loader) look(key string, at expression.Position) {
 	if l.known == nil {
 		l.known = map[string]bool{}
 		for _, name := range append(connectionVariables(), ignoredVariables()...) {
@@ -48,8 +48,12 @@ func (l *loader) look(key string, value any, at expression.Position) {
 		}
 		l.warn(at, message)
 	}
+}
+
+// lookAtNumber warns about a version in an INI file that became a number; for YAML its parser does so.
+func (l *loader) lookAtNumber(key string, value any, at expression.Position) {
 	if _, isFloat := value.(float64); isFloat && strings.Contains(key, "version") {
-		l.warn(at, key+" is a number here, so 1.10 and 1.1 are the same; put the version in quotes")
+		l.warn(at, key+` is a number here, so 1.10 and 1.1 are the same; write it as "'1.10'"`)
 	}
 }
 

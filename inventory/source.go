@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxFile  = 64 << 20 // bytes of one source or variable file
+	maxFile  = 32 << 20 // bytes of one source or variable file
 	maxDepth = 20       // of nested source or variable directories
 )
 
