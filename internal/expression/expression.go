@@ -15,7 +15,8 @@ type Expression struct {
 }
 
 // ParseExpression parses an expression without braces, as `when`, `until` and `that` hold it. The position is that of
-// its first character. A backslash in a string stands for itself, as in Ansible's playbooks.
+// its first character. Unlike inside the {{ }} of a playbook's value, a backslash in a string begins an escape, as it
+// does in Ansible: a pattern for digits is written '\\d' there, or '\d', which is no known escape and stays as it is.
 func ParseExpression(src string, at Position) (*Expression, error) {
 	return parseExpression(&source{text: src, at: at})
 }

@@ -49,9 +49,10 @@ var operators = [...]string{
 type source struct {
 	text string
 	at   Position
-	// escapes tells whether a backslash in a string is Jinja's escape (template files) or itself (playbook
-	// values, where YAML has already had its turn: `'\1'` and `'\d'` mean what they say).
-	escapes bool
+	// rawOutput says that inside {{ }} a backslash in a string stands for itself. That is Ansible's rule for the
+	// values of playbooks, where YAML has had its turn already: `'\1'` and `'\d'` mean what they say. In {% %}, in
+	// conditions and in template files a backslash begins an escape, as in Jinja2 (ansible-core 2.14 and 2.19).
+	rawOutput bool
 }
 
 func (s *source) position(offset int) Position {
@@ -74,6 +75,7 @@ func (s *source) fail(offset int, format string, args ...any) *Error {
 // with the offset behind the mark. A `-` or `+` right before the mark is given back as trim.
 func (s *source) lex(start int, mark string) (tokens []token, after int, trim byte, err error) {
 	var open []byte
+	raw := s.rawOutput && mark == "}}"
 	for i := start; ; {
 		for i < len(s.text) && strings.IndexByte(" \t\r\n", s.text[i]) >= 0 {
 			i++
@@ -90,7 +92,7 @@ func (s *source) lex(start int, mark string) (tokens []token, after int, trim by
 			}
 		}
 		afterDot := len(tokens) > 0 && tokens[len(tokens)-1].text == "." && tokens[len(tokens)-1].kind == operatorToken
-		next, end, err := s.token(i, afterDot)
+		next, end, err := s.token(i, afterDot, raw)
 		if err != nil {
 			return nil, 0, 0, err
 		}
@@ -129,11 +131,11 @@ func (s *source) balance(open []byte, t token) ([]byte, error) {
 	return open, nil
 }
 
-func (s *source) token(i int, afterDot bool) (token, int, error) {
+func (s *source) token(i int, afterDot, raw bool) (token, int, error) {
 	c := s.text[i]
 	switch {
 	case c == '\'' || c == '"':
-		return s.stringToken(i)
+		return s.stringToken(i, raw)
 	case c >= '0' && c <= '9':
 		return s.numberToken(i, afterDot)
 	}
@@ -227,14 +229,18 @@ func (s *source) integerToken(i, end int) (token, int, error) {
 	return token{kind: integerToken, text: s.text[i:end], number: n, offset: i}, end, nil
 }
 
-func (s *source) stringToken(i int) (token, int, error) {
+func (s *source) stringToken(i int, raw bool) (token, int, error) {
 	quote := s.text[i]
 	for end := i + 1; end < len(s.text); end++ {
 		switch s.text[end] {
 		case '\\':
 			end++
 		case quote:
-			content, err := s.unescape(i+1, end, quote)
+			content := strings.ReplaceAll(s.text[i+1:end], `\`+string(quote), string(quote))
+			var err error
+			if !raw {
+				content, err = s.unescape(i+1, end)
+			}
 			if err != nil {
 				return token{}, 0, err
 			}
@@ -244,14 +250,11 @@ func (s *source) stringToken(i int) (token, int, error) {
 	return token{}, 0, s.fail(i, "this string is never closed: %c is missing", quote)
 }
 
-// unescape returns the content of a string. Outside template files only a backslash before the quote is an escape.
-func (s *source) unescape(start, end int, quote byte) (string, error) {
+// unescape returns the content of a string with its escapes decoded.
+func (s *source) unescape(start, end int) (string, error) {
 	raw := s.text[start:end]
 	if !strings.Contains(raw, `\`) {
 		return raw, nil
-	}
-	if !s.escapes {
-		return strings.ReplaceAll(raw, `\`+string(quote), string(quote)), nil
 	}
 	var b strings.Builder
 	for i := 0; i < len(raw); {
