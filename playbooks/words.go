@@ -2,7 +2,13 @@
 
 package playbooks
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
+
+// longestWords bounds a text of key=value pairs, in bytes.
+const longestWords = 64 << 10
 
 // word is one part of a text of key=value pairs.
 type word struct {
@@ -12,6 +18,9 @@ type word struct {
 
 // splitWords splits a text at spaces that are neither in quotes nor in a template.
 func splitWords(text string) ([]word, error) {
+	if len(text) > longestWords {
+		return nil, fmt.Errorf("more than %d KiB of name=value pairs", longestWords>>10)
+	}
 	var words []word
 	start, quote, braces := -1, byte(0), 0
 	for i := 0; i < len(text); i++ {
