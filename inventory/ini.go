@@ -200,7 +200,7 @@ func (l *loader) addHosts(name string, group *Group, at expression.Position) ([]
 	case base == "---":
 		return nil, problem(at, "give the file the ending .yml", "this looks like the first line of a YAML file")
 	}
-	names, err := expand(base, maxHosts-len(l.inventory.hosts))
+	names, err := expand(base, maxHosts)
 	if err != nil {
 		return nil, problem(at, "", "host %q: %s", name, err)
 	}

@@ -151,7 +151,7 @@ func (inv *Inventory) AddToGroup(host *Host, name string) (changed bool, err err
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	group, ok := inv.named[name]
-	if ok && slices.Contains(group.hosts, host) {
+	if ok && slices.Contains(host.groups, group) {
 		return false, nil
 	}
 	if !ok {
@@ -195,11 +195,11 @@ func (inv *Inventory) measure() {
 	for _, group := range inv.groups {
 		group.depth = 0
 	}
-	var visit func(group *Group)
 	waiting := map[*Group]int{}
 	for _, group := range inv.groups {
 		waiting[group] = len(group.parents)
 	}
+	var visit func(group *Group)
 	visit = func(group *Group) {
 		for _, child := range group.children {
 			child.depth = max(child.depth, group.depth+1)

@@ -162,8 +162,11 @@ func (m *matcher) evaluate(patterns []string) ([]*Host, error) {
 		if err != nil {
 			return nil, err
 		}
-		keeps := i < len(keep)
-		hosts = slices.DeleteFunc(hosts, func(h *Host) bool { return slices.Contains(matched, h) != keeps })
+		keeps, named := i < len(keep), map[*Host]bool{}
+		for _, host := range matched {
+			named[host] = true
+		}
+		hosts = slices.DeleteFunc(hosts, func(h *Host) bool { return named[h] != keeps })
 	}
 	return hosts, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"drover/internal/expression"
@@ -170,13 +171,13 @@ func (l *loader) reconcile() {
 			l.warn(host.At, fmt.Sprintf("%q is a host and a group; patterns take it as the host", group.Name))
 		}
 	}
+	grouped := func(host *Host) bool {
+		return slices.ContainsFunc(host.groups, func(g *Group) bool { return g != all && g != ungrouped })
+	}
+	ungrouped.hosts = slices.DeleteFunc(ungrouped.hosts, grouped)
 	for _, host := range inv.hosts {
-		grouped := false
-		for _, group := range host.groups {
-			grouped = grouped || group != all && group != ungrouped
-		}
-		if grouped {
-			ungrouped.remove(host)
+		if grouped(host) {
+			host.groups = slices.DeleteFunc(host.groups, func(g *Group) bool { return g == ungrouped })
 		} else {
 			ungrouped.add(host)
 		}
