@@ -60,33 +60,6 @@ func TestRenderNamesThePlace(t *testing.T) {
 	}
 }
 
-func TestLoopItems(t *testing.T) {
-	vars := scope{"more": []any{int64(4), int64(5)}, "one": "x", "map": expression.NewMap()}
-	tests := []struct {
-		name, loop string
-		want       []any
-		err        string
-	}{
-		{"none", "", nil, ""},
-		{"loop keeps lists", `loop: [1, [2, 3], "{{ more }}"]`, []any{int64(1), []any{int64(2), int64(3)}, []any{int64(4), int64(5)}}, ""},
-		{"with_items takes them apart", `with_items: [1, [2, [3]], "{{ more }}"]`, []any{int64(1), int64(2), []any{int64(3)}, int64(4), int64(5)}, ""},
-		{"with_items of one", `with_items: "{{ one }}"`, []any{"x"}, ""},
-		{"no list", `loop: "{{ map }}"`, nil, "p.yml:4:"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			task := parseOne(t, "  - debug: {msg: a}\n    "+test.loop+"\n")
-			got, err := task.LoopItems(context.Background(), vars, expression.Budget{})
-			if (err != nil) != (test.err != "") || err != nil && !strings.Contains(err.Error(), test.err) {
-				t.Fatalf("error %v, want %q", err, test.err)
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
 func TestParseExtraVars(t *testing.T) {
 	readFile := func(name string) ([]byte, error) {
 		if name != "vars.yml" {

@@ -2,13 +2,7 @@
 
 package playbooks
 
-import (
-	"context"
-	"fmt"
-	"iter"
-
-	"drover/internal/expression"
-)
+import "iter"
 
 // everyTask visits tasks and, inside of blocks, their tasks; not the blocks themselves.
 func everyTask(tasks []*Task) iter.Seq[*Task] {
@@ -64,36 +58,4 @@ func (p *Play) PlayName() string {
 		name += host.Text()
 	}
 	return name
-}
-
-// LoopItems renders a task's loop for one host; a task without a loop has none.
-func (t *Task) LoopItems(ctx context.Context, scope expression.Scope, budget expression.Budget) ([]any, error) {
-	if t.Loop == nil {
-		return nil, nil
-	}
-	rendered, err := t.Loop.Render(ctx, scope, budget)
-	if err != nil {
-		return nil, err
-	}
-	list, ok := rendered.([]any)
-	if !ok && !t.LoopFlatten {
-		return nil, &expression.Error{
-			Position: t.Loop.At, Message: fmt.Sprintf("loop must be a list, but this is %T", rendered), Hint: "wrap it in [ ] where it is one item",
-		}
-	}
-	if !ok {
-		return []any{rendered}, nil
-	}
-	if !t.LoopFlatten {
-		return list, nil
-	}
-	flat := make([]any, 0, len(list))
-	for _, item := range list {
-		if inner, nested := item.([]any); nested {
-			flat = append(flat, inner...)
-		} else {
-			flat = append(flat, item)
-		}
-	}
-	return flat, nil
 }
