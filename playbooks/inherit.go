@@ -40,7 +40,7 @@ func (p *parser) inheritedKeyword(e entry, in *Inherited) bool {
 	case "environment":
 		in.Environment = p.environment(e, in.Environment)
 	case "tags":
-		in.Tags = append(in.Tags, p.names(e)...)
+		in.Tags = append(in.Tags, p.names(e, true)...)
 	case "when":
 		in.When = append(in.When, p.conditions(e.value, "when")...)
 	case "ignore_errors":
@@ -91,8 +91,8 @@ func (p *parser) environment(e entry, outer *Value) *Value {
 	return merged
 }
 
-// names reads a list of fixed names, or one text with commas: tags and listen.
-func (p *parser) names(e entry) []string {
+// names reads a list of fixed names, or one of them; comma parts them where a text may hold several, as in tags.
+func (p *parser) names(e entry, comma bool) []string {
 	var names []string
 	for _, item := range items(e.value) {
 		v := p.value(item)
@@ -100,7 +100,11 @@ func (p *parser) names(e entry) []string {
 			p.refuse(v.At, "", "%s must be names without templates", e.name)
 			continue
 		}
-		for name := range strings.SplitSeq(item.Text, ",") {
+		parts := []string{item.Text}
+		if comma {
+			parts = strings.Split(item.Text, ",")
+		}
+		for _, name := range parts {
 			if name = strings.TrimSpace(name); name != "" && !slices.Contains(names, name) {
 				names = append(names, name)
 			}

@@ -225,7 +225,7 @@ func (p *parser) taskKeyword(e entry, task *Task) {
 	case "failed_when":
 		task.FailedWhen = p.conditions(e.value, e.name)
 	case "listen":
-		task.Listen = p.names(e)
+		task.Listen = p.names(e, false)
 	}
 }
 
