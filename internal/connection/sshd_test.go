@@ -88,6 +88,7 @@ type sshd struct {
 	knownHosts string
 	home       string // of the client
 	user       string
+	before     []string // what the server is started by
 	process    *exec.Cmd
 	log        *bytes.Buffer
 }
@@ -124,7 +125,8 @@ func startSSHD(t testing.TB, options ...sshdOption) *sshd {
 	}
 	fmt.Fprintf(&config, "ListenAddress 127.0.0.1\nPort %d\nHostKey %s/host\nAuthorizedKeysFile %s/authorized\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\nSubsystem sftp internal-sftp\nMaxStartups 100\n", s.port, s.dir, s.dir)
 	write(t, filepath.Join(s.dir, "sshd_config"), config.String())
-	s.process = exec.Command(program, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config"))
+	argv := append(s.before, program, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config"))
+	s.process = exec.Command(argv[0], argv[1:]...)
 	s.process.Stderr = s.log
 	s.process.WaitDelay = time.Second // sessions outlive the listener
 	if err := s.process.Start(); err != nil {

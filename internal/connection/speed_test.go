@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package connection
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"drover/internal/modules"
+	"drover/internal/wire"
+)
+
+// BenchmarkConnect compares a bare SSH client that executes one command with all that a first call through the agent takes,
+// the agent being on the host already.
+func BenchmarkConnect(b *testing.B) {
+	server := startSSHD(b)
+	agents, err := realAgent()
+	if err != nil {
+		b.Fatal(err)
+	}
+	options := server.options()
+	options.Agents = agents
+	ctx := context.Background()
+	whole := func() {
+		p := New(options)
+		defer p.Close()
+		h, err := p.Host(ctx, server.target(), false)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := h.Call(ctx, wire.Ping{}, nil, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	whole() // sends the agent
+	b.Run("bare", func(b *testing.B) {
+		for b.Loop() {
+			bare(b, server)
+		}
+	})
+	b.Run("drover", func(b *testing.B) {
+		for b.Loop() {
+			whole()
+		}
+	})
+}
+
+// bare is the floor: connect, authenticate, execute true.
+func bare(b *testing.B, server *sshd) {
+	conn, err := net.Dial("tcp", server.address())
+	if err != nil {
+		b.Fatal(err)
+	}
+	config := &ssh.ClientConfig{
+		Config: preferred(), User: server.user, HostKeyCallback: ssh.FixedHostKey(server.hostKey),
+		Auth: []ssh.AuthMethod{ssh.PublicKeys(readSigner(b, server.keyFile))}, HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
+	}
+	transport, channels, requests, err := ssh.NewClientConn(tune(conn, time.Minute), server.address(), config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	client := ssh.NewClient(transport, channels, requests)
+	defer client.Close()
+	session, err := client.NewSession()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := session.Run("true"); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkCall is one more round trip on a live session.
+func BenchmarkCall(b *testing.B) {
+	server := startSSHD(b)
+	var h modules.Host = connected(b, server.options(), server.target())
+	for b.Loop() {
+		if err := h.Call(context.Background(), wire.Ping{}, nil, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
