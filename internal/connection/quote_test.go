@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package connection
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func FuzzQuote(f *testing.F) {
+	for _, seed := range []string{"", "plain", "two words", "it's", "$(id) `id` $HOME", "a\nb", "-n", "~", "#x", "a=b", `\`, "'\"'", "\xff", "*"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		want := strings.ReplaceAll(text, "\x00", "")
+		output, err := exec.Command("/bin/sh", "-c", "printf %s "+quote(text)+"x").Output()
+		if err != nil || string(output) != want+"x" {
+			t.Errorf("%q became %q, %v", text, output, err)
+		}
+		// Twice, as the script inside the command for the login shell.
+		output, err = exec.Command("/bin/sh", "-c", "exec /bin/sh -c "+quote("printf %s "+quote(text)+"x")).Output()
+		if err != nil || string(output) != want+"x" {
+			t.Errorf("nested: %q became %q, %v", text, output, err)
+		}
+	})
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package connection
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+func TestSecretIsNeverShown(t *testing.T) {
+	secret := NewSecret("hunter2")
+	target := Target{Name: "n1", Password: secret, Become: Become{Password: secret}}
+	var shown bytes.Buffer
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		fmt.Fprintf(&shown, format+format+format+"\n", secret, &secret, target)
+	}
+	if err := json.NewEncoder(&shown).Encode(map[string]any{"a": secret, "b": target}); err != nil {
+		t.Fatal(err)
+	}
+	slog.New(slog.NewTextHandler(&shown, nil)).Info("x", "secret", secret, "target", target)
+	slog.New(slog.NewJSONHandler(&shown, nil)).Info("x", "secret", secret, "target", target)
+	for _, form := range []string{"hunter2", fmt.Sprintf("%x", "hunter2")} {
+		if strings.Contains(shown.String(), form) {
+			t.Errorf("shows %q:\n%s", form, shown.String())
+		}
+	}
+	if !strings.Contains(shown.String(), hidden) || secret.Reveal() != "hunter2" {
+		t.Error("the secret is not there at all")
+	}
+}
