@@ -26,16 +26,18 @@ const (
 	AssumedGap = 3 * time.Second
 	// BudgetFactor is how many times the largest gap seen must fit into the remaining budget.
 	BudgetFactor = 3
-	// FreshHeartbeat is how recent a heartbeat must be to stop right after it.
+	// FreshHeartbeat is how recent a heartbeat must be to prepare a stop right after it, and StillFresh how recent it
+	// must be when the preparation is done. Both are small beside the shortest TTL of 10 s.
 	FreshHeartbeat = 500 * time.Millisecond
+	StillFresh     = 2 * time.Second
 )
 
 // MayRestartClient tells whether this is a good moment to restart a client: the remaining budget holds three times the
-// largest gap, or else the client has just sent a heartbeat, after which the budget is as large as it can get. why
-// says what is waited for.
-func MayRestartClient(heartbeat Heartbeat, grace, largestGap time.Duration) (ok bool, why string) {
+// largest gap, or else the client has sent a heartbeat within `fresh`, after which the budget is as large as it can
+// get. why says what is waited for.
+func MayRestartClient(heartbeat Heartbeat, grace, largestGap, fresh time.Duration) (ok bool, why string) {
 	budget := Budget(heartbeat.TTL, heartbeat.Last, grace)
-	if budget >= BudgetFactor*largestGap || heartbeat.Last <= FreshHeartbeat {
+	if budget >= BudgetFactor*largestGap || heartbeat.Last <= fresh {
 		return true, ""
 	}
 	wait := max(0, heartbeat.TTL-heartbeat.Last)

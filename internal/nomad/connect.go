@@ -52,13 +52,12 @@ func TLSName(server bool, region string) string {
 // is the name that its certificate must carry, unless the credentials have one. Close it after use.
 func Connect(dialer Dialer, endpoint Endpoint, serverName string, credentials Credentials) (*api.Client, error) {
 	transport := &http.Transport{
-		DialContext:           dialer.Dial,
-		Proxy:                 nil,
-		TLSHandshakeTimeout:   answerTimeout,
-		ResponseHeaderTimeout: answerTimeout,
-		MaxIdleConnsPerHost:   4,
-		IdleConnTimeout:       30 * time.Second,
-		TLSNextProto:          map[string]func(string, *tls.Conn) http.RoundTripper{},
+		DialContext:         dialer.Dial,
+		Proxy:               nil,
+		TLSHandshakeTimeout: answerTimeout,
+		MaxIdleConnsPerHost: 4,
+		IdleConnTimeout:     30 * time.Second,
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
 	}
 	scheme := "http"
 	if endpoint.TLS {

@@ -153,7 +153,7 @@ func TestMayRestartClient(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			ok, why := MayRestartClient(Heartbeat{Last: test.last, TTL: test.ttl}, DefaultHeartbeatGrace, test.gap)
+			ok, why := MayRestartClient(Heartbeat{Last: test.last, TTL: test.ttl}, DefaultHeartbeatGrace, test.gap, FreshHeartbeat)
 			if ok != test.want || ok == (why != "") {
 				t.Errorf("= %t, %q", ok, why)
 			}

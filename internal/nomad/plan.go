@@ -43,14 +43,15 @@ const (
 
 // Step is what happens to one host.
 type Step struct {
-	Host   string  `json:"host"`
-	Role   string  `json:"role"`
-	Action string  `json:"action"`
-	From   Version `json:"from"`
-	To     Version `json:"to"`
-	Leader bool    `json:"leader,omitempty"`
-	Signal string  `json:"signal,omitempty"` // a runtime drop-in sends this instead of the unit's KillSignal
-	Reason string  `json:"reason"`
+	Host       string  `json:"host"`
+	Role       string  `json:"role"`
+	Action     string  `json:"action"`
+	From       Version `json:"from"`
+	To         Version `json:"to"`
+	Leader     bool    `json:"leader,omitempty"`
+	Datacenter string  `json:"datacenter,omitempty"`
+	Signal     string  `json:"signal,omitempty"` // a runtime drop-in sends this instead of the unit's KillSignal
+	Reason     string  `json:"reason"`
 }
 
 // Plan is what an upgrade will do, in order, and what stands in the way.
@@ -133,7 +134,7 @@ func (p *planner) state(facts HostFacts) ServerState {
 
 // host plans one host.
 func (p *planner) host(facts HostFacts) {
-	step := Step{Host: facts.Host, Role: facts.Role, From: facts.VersionRunning, To: p.target, Leader: facts.Leader, Action: ActionNone}
+	step := Step{Host: facts.Host, Role: facts.Role, From: facts.VersionRunning, To: p.target, Leader: facts.Leader, Datacenter: facts.Datacenter, Action: ActionNone}
 	switch {
 	case p.options.Servers && !facts.Server:
 		step.Reason = "only servers were asked for"

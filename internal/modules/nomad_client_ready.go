@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package modules
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"drover/internal/nomad"
+)
+
+func nomadClientReadyModule() Module {
+	return Module{
+		Name:  "nomad_client_ready",
+		Short: "Wait until a client is well after its upgrade",
+		Doc: "Waits until the client's own agent says the version and has sent a heartbeat since it started, the servers see it ready with that version, " +
+			"and its eligibility and drivers are as they were. The status ready alone proves nothing: the servers show it while the agent is stopped. " + unitDoc,
+		Args: []Arg{
+			versionArg(),
+			{Name: "timeout", Kind: Duration, Default: "3m", Doc: "How long to wait."},
+		},
+		Check: CheckSkipped,
+		Example: `- nomad_client_ready:
+    version: 1.11.0`,
+		Run: nomadClientReady,
+	}
+}
+
+func nomadClientReady(ctx context.Context, call *Call) (*Result, error) {
+	target, err := targetVersion(call)
+	if err != nil {
+		return nil, err
+	}
+	c := newCluster(call)
+	defer c.close()
+	facts, err := c.mustFacts(call.Name)
+	if err != nil {
+		return nil, err
+	}
+	if !facts.Client {
+		return &Result{Message: "no client runs here"}, nil
+	}
+	var record swapFact
+	swapped := c.readFact(call.Name, factSwap, &record) && record.Version.Same(target)
+	if !swapped {
+		record = swapFact{}
+	}
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, call.Args.Duration("timeout"))
+	defer cancel()
+	say := voice{call: call}
+	for {
+		state := nomad.ClientState{Own: c.ask(ctx, call.Name)}
+		id := facts.NodeID
+		if id == "" {
+			id = state.Own.View.NodeID
+		}
+		state.Node, state.Error = c.node(ctx, id, call.Name)
+		problems := nomad.ClientReady(call.Name, record.Node, state, target, time.Unix(0, record.At))
+		if len(problems) == 0 {
+			break
+		}
+		say.say("waiting for the client: " + nomad.Words(problems))
+		if sleep(ctx, pollEvery) != nil {
+			return nil, fmt.Errorf("the client is not well after %s: %s\nlast lines of %s:\n  %s", call.Args.Duration("timeout"), nomad.Words(problems),
+				facts.Unit, joinLines(journalLines(context.WithoutCancel(ctx), call.Host, facts.Unit)))
+		}
+	}
+	if swapped && !record.Settled {
+		if err := settle(ctx, call.Host, record.ID); err != nil {
+			return nil, err
+		}
+	}
+	return &Result{Message: fmt.Sprintf("ready after %s", time.Since(begin).Round(100*time.Millisecond))}, nil
+}

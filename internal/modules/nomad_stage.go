@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package modules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"drover/internal/expression"
+	"drover/internal/nomad"
+	"drover/internal/release"
+	"drover/internal/wire"
+)
+
+func nomadStageModule() Module {
+	return Module{
+		Name:  "nomad_stage",
+		Short: "Bring a new Nomad binary to a host, beside the one that runs",
+		Doc: "Finds the binary for the host's architecture, verifies its checksum, compresses it once for all hosts and sends it where the host does " +
+			"not have it yet. On the host it is run once for its version, and the configuration is tried with it as the unit's user; a rejection fails. " +
+			"Nothing that runs is touched. A host that already runs the version is left alone. " + unitDoc,
+		Args: []Arg{
+			versionArg(),
+			{Name: "binary", Kind: Path, Doc: "A Nomad binary or a release zip."},
+			{Name: "directory", Kind: Path, Aliases: []string{"binary_dir"}, Doc: "A directory of release zips (nomad_1.11.0_linux_amd64.zip) or binaries (nomad-1.11.0, nomad); the one for the host is picked."},
+		},
+		Exclusive: [][]string{{"binary", "directory"}},
+		Check:     CheckFull,
+		Returns: []Arg{
+			{Name: "path", Kind: Path, Doc: "Where the binary waits."},
+			{Name: "sha256", Kind: String, Doc: "Its checksum."},
+			{Name: "validate", Kind: String, Doc: "How `config validate` went: ok, warned or absent."},
+			{Name: "warnings", Kind: List, Doc: "What it complained about."},
+		},
+		Example: `- nomad_stage:
+    version: 1.11.0
+    directory: releases/`,
+		Run: nomadStage,
+	}
+}
+
+// stagedFact is what nomad_swap needs to know of a staged binary.
+type stagedFact struct {
+	Version  nomad.Version `json:"version"`
+	Path     string        `json:"path"`
+	SHA256   string        `json:"sha256"`
+	Validate string        `json:"validate"`
+	Warnings []string      `json:"warnings"`
+}
+
+func nomadStage(ctx context.Context, call *Call) (*Result, error) {
+	target, err := targetVersion(call)
+	if err != nil {
+		return nil, err
+	}
+	c := newCluster(call)
+	defer c.close()
+	facts, err := c.mustFacts(call.Name)
+	if err != nil {
+		return nil, err
+	}
+	if facts.Upgraded(target) {
+		return &Result{Message: "already runs " + target.String()}, nil
+	}
+	binary, err := prepareBinary(ctx, call, target, facts.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	request := wire.Stage{Unit: facts.Unit, Size: binary.Size, SHA256: binary.SHA256, Version: target.String(), Encoding: "zstd", Check: call.Check}
+	reply, err := sendStaged(ctx, call, request, binary.Compressed)
+	if err != nil {
+		return nil, fmt.Errorf("stage Nomad %s on %s: %w", target, call.Name, err)
+	}
+	if call.Check && reply.NeedBody {
+		return &Result{Changed: true, Message: fmt.Sprintf("would send Nomad %s to %s", target, reply.Path)}, nil
+	}
+	fact := stagedFact{Version: target, Path: reply.Path, SHA256: binary.SHA256, Validate: reply.Validate, Warnings: nonNil(reply.Warnings)}
+	result := &Result{Changed: reply.Changed, Facts: factMap(factStaged, fact), Message: reply.Path}
+	if len(fact.Warnings) > 0 {
+		result.Message += "; " + strings.Join(fact.Warnings, "; ")
+	}
+	result.Data = expression.MapOf("path", fact.Path, "sha256", fact.SHA256, "validate", fact.Validate, "warnings", fact.Warnings)
+	return result, nil
+}
+
+// sendStaged asks first and sends the bytes only where the host does not have them.
+func sendStaged(ctx context.Context, call *Call, request wire.Stage, compressed string) (wire.StageResult, error) {
+	var reply wire.StageResult
+	if err := call.Host.Call(ctx, request, nil, &reply); err != nil || !reply.NeedBody || call.Check {
+		return reply, err
+	}
+	file, err := os.Open(compressed)
+	if err != nil {
+		return reply, err
+	}
+	defer file.Close()
+	reply = wire.StageResult{}
+	err = call.Host.Call(ctx, request, file, &reply)
+	return reply, err
+}
+
+func prepareBinary(ctx context.Context, call *Call, target nomad.Version, machine string) (release.Binary, error) {
+	architecture, err := release.Architecture(machine)
+	if err != nil {
+		return release.Binary{}, fmt.Errorf("%s: %w", call.Name, err)
+	}
+	var source string
+	switch {
+	case call.Args.String("binary") != "":
+		source, err = findPath(call, call.Args.String("binary"))
+	case call.Args.String("directory") != "":
+		if source, err = findPath(call, call.Args.String("directory")); err == nil {
+			source, err = release.Find(source, target.String(), architecture)
+		}
+	default:
+		err = errors.New("nomad_stage needs a binary or a directory of binaries")
+	}
+	if err != nil {
+		return release.Binary{}, err
+	}
+	directory := call.Run.Cache
+	if directory == "" {
+		directory = filepath.Join(call.Run.Directory, "binaries")
+	}
+	return release.Cache{Directory: directory}.Prepare(ctx, source, architecture)
+}
+
+func findPath(call *Call, path string) (string, error) {
+	if filepath.IsAbs(path) || call.Files == nil {
+		return path, nil
+	}
+	return call.Files(path)
+}

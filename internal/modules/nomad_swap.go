@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package modules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"drover/internal/expression"
+	"drover/internal/nomad"
+	"drover/internal/wire"
+)
+
+func nomadSwapModule() Module {
+	return Module{
+		Name:  "nomad_swap",
+		Short: "Replace a host's Nomad binary with the staged one and restart the agent",
+		Doc: "The only module that stops a Nomad agent. On the host it is one transaction that ends by itself whatever becomes of the connection.\n\n" +
+			"A server is stopped only when every other voter counted on has answered for itself within the last second and those left are a majority; " +
+			"leadership that has landed on an upgraded server while old ones remain is moved back first where the version allows it. " +
+			"A client is restarted when the budget before the servers call it down is at least three times the largest pause measured so far, else right after its next heartbeat; " +
+			"if its new agent does not come up, the old binary and client state come back.\n\n" +
+			"The stop signal is one that cannot make a server leave or a client drain itself. A host that already runs the version is left alone. " + unitDoc,
+		Args: append([]Arg{
+			versionArg(),
+			{Name: "allow_leave", Kind: Boolean, Default: false, Doc: "Accept that the server leaves raft, where retry_join is configured; waits until it is a voter again."},
+			{Name: "stop_signal", Kind: String, Choices: []string{"KILL"}, Doc: "KILL stops the agent without letting it leave."},
+			{Name: "timeout", Kind: Duration, Default: "5m", Doc: "How long to wait for the right moment, and then for a client to register."},
+		}, acceptArgs()...),
+		Check: CheckFull,
+		Returns: []Arg{
+			{Name: "gap_ms", Kind: Integer, Doc: "From the stop until the new process passed the first check; for a client until its first heartbeat."},
+			{Name: "down_ms", Kind: Integer, Doc: "From the old process's end until the new one passed the first check."},
+			{Name: "from", Kind: String, Doc: "The version that ran before."},
+			{Name: "previous", Kind: Path, Doc: "Where the old binary is kept."},
+		},
+		Example: `- nomad_swap:
+    version: 1.11.0`,
+		Run: nomadSwap,
+	}
+}
+
+// swapFact records a swap for the modules that check it afterwards. Times are Unix nanoseconds of the bastion.
+type swapFact struct {
+	ID      string             `json:"id"`
+	Version nomad.Version      `json:"version"`
+	From    nomad.Version      `json:"from"`
+	At      int64              `json:"at"` // when the stop was ordered
+	OldPID  int                `json:"old_pid"`
+	NewPID  int                `json:"new_pid"`
+	Gap     int64              `json:"gap_ms"`
+	Down    int64              `json:"down_ms"`
+	Servers []nomad.RaftServer `json:"servers"` // raft configuration before the stop
+	Reached uint64             `json:"reached"`
+	Node    *nomad.Node        `json:"node"` // a client before the stop
+	// Before are the names that must not change.
+	ServerID, NodeName, Region, DataDir string
+	Settled                             bool `json:"settled"` // the host needs no copies any more
+}
+
+// swap is one execution of nomad_swap.
+type swap struct {
+	*cluster
+	call    *Call
+	target  nomad.Version
+	facts   nomad.HostFacts
+	agent   wire.AgentResult
+	own     nomad.Answer
+	prepare wire.SwapPrepare
+	leaves  bool // the signal makes the server leave
+	// measured says that the record's gap is the one up to the first heartbeat.
+	measured bool
+	voice    voice
+	record   swapFact
+}
+
+func nomadSwap(ctx context.Context, call *Call) (*Result, error) {
+	s := &swap{cluster: newCluster(call), call: call, voice: voice{call: call}}
+	defer s.close()
+	ctx, cancel := context.WithTimeout(ctx, 2*call.Args.Duration("timeout")+time.Minute)
+	defer cancel()
+	done, err := s.begin(ctx)
+	if err != nil || done {
+		return &Result{Message: "already runs " + s.target.String()}, err
+	}
+	if call.Check {
+		return &Result{Changed: true, Message: fmt.Sprintf("would replace %s with %s", s.running(), s.target)}, nil
+	}
+	var outcome wire.SwapOutcome
+	if s.facts.Server {
+		outcome, err = s.stopServer(ctx)
+	} else {
+		outcome, err = s.stopClient(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.judge(ctx, outcome); err != nil {
+		return nil, err
+	}
+	if err := s.afterwards(ctx, outcome); err != nil {
+		return nil, err
+	}
+	return s.result(ctx, outcome), nil
+}
+
+// begin looks at the host anew (the facts may be old) and works out how to stop the agent; done means that there is
+// nothing to do.
+func (s *swap) begin(ctx context.Context) (done bool, err error) {
+	if s.target, err = targetVersion(s.call); err != nil {
+		return false, err
+	}
+	if s.facts, err = s.mustFacts(s.call.Name); err != nil {
+		return false, err
+	}
+	if s.agent, err = agentOf(ctx, s.call.Host, s.facts.Unit); err != nil {
+		return false, fmt.Errorf("look at %s: %w", s.facts.Unit, err)
+	}
+	setAgent(&s.facts, s.agent)
+	if s.facts.Upgraded(s.target) {
+		return true, nil
+	}
+	var staged stagedFact
+	if !s.readFact(s.call.Name, factStaged, &staged) || !staged.Version.Same(s.target) {
+		if s.call.Check {
+			return false, nil
+		}
+		return false, fmt.Errorf("no binary of Nomad %s is staged on %s; run nomad_stage first", s.target, s.call.Name)
+	}
+	s.own = s.ask(ctx, s.call.Name)
+	if s.own.Error == "" {
+		dataDir := s.facts.DataDir
+		s.facts.SetView(s.own.View)
+		if s.facts.DataDir == "" {
+			s.facts.DataDir = dataDir
+		}
+	}
+	signal, err := s.signal()
+	if err != nil {
+		return false, err
+	}
+	s.prepare = wire.SwapPrepare{
+		Unit: s.facts.Unit, Staged: staged.Path, SHA256: staged.SHA256, Version: s.target.String(), MainPID: s.agent.Unit.MainPID,
+		Signal: signal, Server: s.facts.Server, Client: s.facts.Client, DataDir: s.facts.DataDir,
+		Listen: s.ports(), Hold: !s.facts.Server && s.facts.Client,
+	}
+	return false, nil
+}
+
+// down tells that the host has no living agent: nothing runs, or systemd starts it over and over.
+func (s *swap) down() bool {
+	return !s.agent.Running || (s.own.Error != "" && s.agent.Unit.ActiveState != "active")
+}
+
+func (s *swap) running() string {
+	if !s.agent.Running {
+		return "an agent that does not run"
+	}
+	return s.facts.VersionRunning.String()
+}
+
+func (s *swap) signal() (string, error) {
+	options := nomad.SignalOptions{
+		AllowLeave: s.call.Args.Bool("allow_leave") && s.facts.Server, RetryJoin: s.facts.RetryJoin, Stop: s.call.Args.String("stop_signal"),
+	}
+	if s.down() {
+		return options.Stop, nil
+	}
+	if s.own.Error != "" && options.Stop == "" {
+		return "", fmt.Errorf("%s: the agent runs but does not answer (%s), so its leave flags are not known and no signal is known to be safe; "+
+			"nothing was stopped; repair its API, or stop it with stop_signal: KILL (--stop-signal KILL)", s.call.Name, s.own.Error)
+	}
+	signal, problems := nomad.SafeSignal(s.facts.Leave, s.agent.Unit.KillSignal, options)
+	if len(problems) > 0 {
+		return "", fmt.Errorf("%s: nothing was stopped: %s", s.call.Name, nomad.Words(problems))
+	}
+	s.leaves = s.facts.Leave.OnInterrupt && s.facts.Leave.OnTerminate && signal != wire.StopKILL
+	return signal, nil
+}
+
+// ports are those that the new process must listen on: HTTP, and RPC for a server. An advertised RPC port that the
+// process does not listen on belongs to an address translation in between.
+func (s *swap) ports() []int {
+	listening := map[string]bool{}
+	for _, address := range s.agent.Listening {
+		if _, port, err := net.SplitHostPort(address); err == nil {
+			listening[port] = true
+		}
+	}
+	addresses := []string{s.facts.API.Address}
+	if s.facts.Server {
+		addresses = append(addresses, s.facts.RPC)
+	}
+	var ports []int
+	for _, address := range addresses {
+		_, port, err := net.SplitHostPort(address)
+		number, numberErr := strconv.Atoi(port)
+		if err == nil && numberErr == nil && listening[port] && !slices.Contains(ports, number) {
+			ports = append(ports, number)
+		}
+	}
+	return ports
+}
+
+// open asks the host for a permission. The process may have changed since it was seen when it is being restarted.
+func (s *swap) open(ctx context.Context) (wire.SwapPrepareResult, error) {
+	var permission wire.SwapPrepareResult
+	err := s.call.Host.Call(ctx, s.prepare, nil, &permission)
+	if wire.IsKind(err, wire.KindStale) && s.down() {
+		if s.agent, err = agentOf(ctx, s.call.Host, s.facts.Unit); err == nil {
+			s.prepare.MainPID = s.agent.Unit.MainPID
+			err = s.call.Host.Call(ctx, s.prepare, nil, &permission)
+		}
+	}
+	if err != nil {
+		return permission, fmt.Errorf("prepare the swap on %s (nothing was stopped): %w", s.call.Name, err)
+	}
+	return permission, nil
+}
+
+// commitWithin is how long after a preparation a commit is still sent; the host refuses it a second later.
+const commitWithin = (wire.SwapPermission - 1000) * time.Millisecond
+
+var errPermissionOld = errors.New("the permission to stop has grown old")
+
+// commit starts the transaction.
+func (s *swap) commit(ctx context.Context, permission wire.SwapPrepareResult, prepared time.Time) (wire.SwapOutcome, error) {
+	var outcome wire.SwapOutcome
+	if time.Since(prepared) > commitWithin {
+		return outcome, errPermissionOld
+	}
+	s.record.At = time.Now().UnixNano()
+	// The answer must be waited for even when the run is interrupted: the transaction goes on anyway.
+	err := s.call.Host.Call(ctx, wire.SwapCommit{Token: permission.Token}, nil, &outcome)
+	if wire.IsKind(err, wire.KindStale) {
+		return outcome, errPermissionOld
+	}
+	if err != nil {
+		return outcome, fmt.Errorf("swap Nomad on %s: %w; if the transaction had begun, it ends by itself on the host: run again to see how", s.call.Name, err)
+	}
+	return outcome, nil
+}
+
+// judge turns an outcome that is not good into an error that says what state was left.
+func (s *swap) judge(ctx context.Context, outcome wire.SwapOutcome) error {
+	if outcome.State == wire.SwapDone {
+		return nil
+	}
+	left := map[string]string{
+		wire.SwapReverted:  "the old binary runs again",
+		wire.SwapFailed:    "the new binary is in place and the agent is not well",
+		wire.SwapUntouched: "nothing was stopped",
+		wire.SwapRunning:   "the transaction still runs on the host",
+	}[outcome.State]
+	return s.failure(ctx, fmt.Sprintf("swapping Nomad to %s did not succeed: %s; %s", s.target, outcome.Error, left), outcome.Hint, outcome.Log)
+}
+
+// failure is an error with the unit's last words.
+func (s *swap) failure(ctx context.Context, what, hint string, lines []string) error {
+	if len(lines) == 0 {
+		lines = journalLines(ctx, s.call.Host, s.facts.Unit)
+	}
+	if len(lines) > 20 {
+		lines = lines[len(lines)-20:]
+	}
+	text := s.call.Name + ": " + what
+	if hint != "" {
+		text += "; " + hint
+	}
+	return fmt.Errorf("%s\nlast lines of %s:\n  %s", text, s.facts.Unit, strings.Join(lines, "\n  "))
+}
+
+// afterwards waits for what only the API can show.
+func (s *swap) afterwards(ctx context.Context, outcome wire.SwapOutcome) error {
+	s.record.ID, s.record.Version, s.record.From = outcome.ID, s.target, s.facts.VersionRunning
+	s.record.OldPID, s.record.NewPID = outcome.OldPID, outcome.NewPID
+	s.record.Gap = (outcome.Checked - outcome.Stopped) / int64(time.Millisecond)
+	s.record.Down = (outcome.Checked - outcome.Gone) / int64(time.Millisecond)
+	s.record.ServerID, s.record.NodeName = s.facts.ServerID, s.facts.NodeName
+	s.record.Region, s.record.DataDir = s.facts.Region, s.facts.DataDir
+	if s.facts.Client && !s.facts.Server {
+		return s.awaitRegistration(ctx)
+	}
+	if s.leaves {
+		return awaitHealthyServer(ctx, s.cluster, s.target, s.record, s.call.Args.Duration("timeout"))
+	}
+	return nil
+}
+
+func (s *swap) result(ctx context.Context, outcome wire.SwapOutcome) *Result {
+	facts := factMap(factSwap, s.record)
+	if now, err := s.look(ctx, s.call.Name); err == nil {
+		facts.Set(factNomad, expression.FromGo(now))
+	}
+	return &Result{
+		Changed: true, Facts: facts,
+		Message: fmt.Sprintf("%s to %s, away for %d ms", s.running(), s.target, s.record.Down),
+		Data: expression.MapOf("gap_ms", s.record.Gap, "down_ms", s.record.Down, "from", s.facts.VersionRunning.String(),
+			"previous", outcome.Previous, "id", outcome.ID),
+	}
+}
+
+// settle tells the host that the outcome is known and needs no copies any more.
+func settle(ctx context.Context, host Host, id string) error {
+	if id == "" {
+		return nil
+	}
+	if err := host.Call(ctx, wire.SwapSettle{ID: id}, nil, &struct{}{}); err != nil && !wire.IsKind(err, wire.KindNotFound) {
+		return fmt.Errorf("close the record of the swap on %s: %w", host.Name(), err)
+	}
+	return nil
+}

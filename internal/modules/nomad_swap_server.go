@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package modules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"drover/internal/nomad"
+	"drover/internal/wire"
+)
+
+// stopServer waits until the quorum rule allows the stop, and swaps. The order is: ask all voters until nothing
+// speaks against it; prepare on the host; ask all voters again; commit within the permission. Only the second asking
+// counts, the first keeps preparations from being wasted.
+func (s *swap) stopServer(ctx context.Context) (wire.SwapOutcome, error) {
+	deadline := time.Now().Add(s.call.Args.Duration("timeout"))
+	var problems []nomad.Problem
+	for {
+		if time.Now().After(deadline) {
+			return wire.SwapOutcome{}, fmt.Errorf("%s: the server was not stopped, because for %s its cluster could not spare it: %s",
+				s.call.Name, s.call.Args.Duration("timeout"), nomad.Words(problems))
+		}
+		answers, reached := s.voters(ctx)
+		if problems = s.against(answers, reached); len(problems) > 0 {
+			s.voice.say("waiting until the cluster can spare it: " + nomad.Words(problems))
+			if err := sleep(ctx, pollEvery); err != nil {
+				return wire.SwapOutcome{}, s.interrupted(err, problems)
+			}
+			continue
+		}
+		moved, err := s.keepLeaderLast(ctx, answers)
+		if err != nil {
+			return wire.SwapOutcome{}, err
+		}
+		if moved {
+			continue
+		}
+		outcome, err := s.prepareAskCommit(ctx, reached, &problems)
+		if errors.Is(err, errPermissionOld) {
+			s.voice.say("asking the voters took too long, preparing again")
+			continue
+		}
+		if err != nil || len(problems) == 0 {
+			return outcome, err
+		}
+	}
+}
+
+func (s *swap) interrupted(err error, problems []nomad.Problem) error {
+	return fmt.Errorf("%s: the server was not stopped: %w while waiting for its cluster: %s", s.call.Name, err, nomad.Words(problems))
+}
+
+// prepareAskCommit is the part whose order matters. It reports problems instead of committing.
+func (s *swap) prepareAskCommit(ctx context.Context, reached uint64, problems *[]nomad.Problem) (wire.SwapOutcome, error) {
+	permission, err := s.open(ctx)
+	if err != nil {
+		return wire.SwapOutcome{}, err
+	}
+	prepared := time.Now()
+	answers, _ := s.voters(ctx)
+	if *problems = s.against(answers, reached); len(*problems) > 0 {
+		return wire.SwapOutcome{}, nil
+	}
+	if leader := leaderOf(answers); leader != nil {
+		s.record.Servers, s.record.Reached = leader.Raft.Servers, leader.Raft.Commit
+	}
+	return s.commit(ctx, permission, prepared)
+}
+
+// voters asks all servers for themselves, and names the index that the leader has committed.
+func (s *swap) voters(ctx context.Context) ([]nomad.Answer, uint64) {
+	answers := s.askAll(ctx, s.servers(s.facts.Region))
+	if leader := leaderOf(answers); leader != nil {
+		return answers, leader.Raft.Commit
+	}
+	return answers, 0
+}
+
+// against says why the server must not be stopped now.
+func (s *swap) against(answers []nomad.Answer, reached uint64) []nomad.Problem {
+	return nomad.MayStop(nomad.StopQuestion{
+		Stopping: s.call.Name, Down: s.down(), Answers: answers, Reached: reached, Now: time.Now(), Accepted: accepted(s.call),
+	})
+}
+
+// keepLeaderLast moves leadership when it must not stay where it is. Handing over to an upgraded server is left to
+// nomad_transfer_leadership: without it the last old server stops as leader, and an election follows.
+func (s *swap) keepLeaderLast(ctx context.Context, answers []nomad.Answer) (moved bool, err error) {
+	move, needed := nomad.Leadership(nomad.States(answers), s.target, s.call.Name)
+	if !needed || move.To.Version.Compare(s.target) >= 0 {
+		return false, nil
+	}
+	if move.Impossible != "" {
+		s.voice.say(move.Why + ", and it cannot be moved: " + move.Impossible)
+		return false, nil
+	}
+	s.voice.say(fmt.Sprintf("%s; moving it from %s to %s", move.Why, move.From.Host, move.To.Host))
+	if err := s.transfer(ctx, move); err != nil {
+		// Idling in this state is worse than going on: each old server that remains may crash on a new entry.
+		s.voice.say("moving leadership did not succeed, going on: " + err.Error())
+		return false, nil
+	}
+	return true, nil
+}
