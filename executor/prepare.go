@@ -81,10 +81,16 @@ func (r *run) preparePlay(play *playbooks.Play, made []string) (*playRun, error)
 		if err != nil {
 			return nil, fmt.Errorf("serial: %w", err)
 		}
-		if _, err := batchSize(rendered, 1); err != nil {
-			return nil, fmt.Errorf("%s: %w", value.At, err)
+		sizes, isList := rendered.([]any)
+		if !isList {
+			sizes = []any{rendered}
 		}
-		p.serial = append(p.serial, rendered)
+		for _, size := range sizes {
+			if _, err := batchSize(size, 1); err != nil {
+				return nil, fmt.Errorf("%s: %w", value.At, err)
+			}
+		}
+		p.serial = append(p.serial, sizes...)
 	}
 	if play.MaxFailPercentage != nil {
 		percent, err := s.number("max_fail_percentage", play.MaxFailPercentage, 0)

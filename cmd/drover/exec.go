@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"drover/executor"
+	"drover/internal/console"
+	"drover/internal/event"
+	"drover/internal/modules"
+	"drover/internal/wire"
+	"drover/inventory"
+)
+
+type execCommand struct {
+	s          streams
+	fleet      fleetFlags
+	become     bool
+	becomeUser string
+	limit      time.Duration
+}
+
+func newExecCommand(s streams) *cobra.Command {
+	e := &execCommand{s: s}
+	command := &cobra.Command{
+		Use:   "exec PATTERN -- COMMAND [ARG...]",
+		Short: "Run one command on hosts, all at once",
+		Long: `exec runs a command on every host that the pattern names and prints what each answered. No shell is involved: for pipes and
+variables say sh -c '...'.`,
+		Example: `  drover exec -i hosts.ini all -- uptime
+  drover exec -i hosts.ini 'servers:!s3' -b -- nomad operator raft list-peers
+  drover exec -i hosts.ini clients -- sh -c 'df -h /opt | tail -1'`,
+		Args: func(c *cobra.Command, args []string) error {
+			if c.ArgsLenAtDash() != 1 || len(args) < 2 {
+				return usageError("say which hosts and which command: drover exec PATTERN -- COMMAND [ARG...]")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return e.run(c.Context(), args[0], args[1:]) },
+	}
+	e.fleet.register(command)
+	command.Flags().BoolVarP(&e.become, "become", "b", false, "run it as root (sudo)")
+	command.Flags().StringVar(&e.becomeUser, "become-user", "", "with -b: as this user instead of root")
+	command.Flags().DurationVar(&e.limit, "limit-time", 10*time.Minute, "how long it may take on one host")
+	return command
+}
+
+func (e *execCommand) run(ctx context.Context, pattern string, argv []string) error {
+	fl, err := e.fleet.open(e.s, "", false)
+	if err != nil {
+		return err
+	}
+	defer fl.close()
+	hosts, _, err := fl.inventory.Match(pattern)
+	if err != nil {
+		return err
+	}
+	if hosts = inventory.Restrict(hosts, fl.hosts); len(hosts) == 0 {
+		return fmt.Errorf("no host of %q is left after --limit %s", pattern, e.fleet.limit)
+	}
+	var (
+		mu    sync.Mutex
+		codes int
+		group errgroup.Group
+	)
+	group.SetLimit(e.fleet.forks)
+	for _, host := range hosts {
+		group.Go(func() error {
+			answer, err := e.onHost(ctx, fl, host, argv)
+			mu.Lock()
+			defer mu.Unlock()
+			codes |= e.tell(host.Name, answer, err)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	if ctx.Err() != nil {
+		return &exit{exitInterrupted, errors.New("interrupted")}
+	}
+	if codes != 0 {
+		return &exit{code: codes}
+	}
+	return nil
+}
+
+func (e *execCommand) onHost(ctx context.Context, fl *fleet, host *inventory.Host, argv []string) (*wire.RunResult, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.limit, fmt.Errorf("gave up after %s waiting for the command to end", e.limit))
+	defer cancel()
+	vars := fl.inventory.Vars(host)
+	connected, err := fl.Connect(ctx, host.Name, executor.Connection{
+		Become: e.become, BecomeUser: e.becomeUser, Vars: vars.Get,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var answer wire.RunResult
+	if err := connected.Call(ctx, wire.Run{Argv: argv}, nil, &answer); err != nil {
+		return nil, err
+	}
+	return &answer, nil
+}
+
+// execAnswer is one line of --output json.
+type execAnswer struct {
+	Host   string       `json:"host"`
+	Status event.Status `json:"status"`
+	Error  string       `json:"error,omitempty"`
+	*wire.RunResult
+}
+
+// tell prints a host's answer and returns its part of the exit code.
+func (e *execCommand) tell(host string, answer *wire.RunResult, err error) int {
+	line := execAnswer{Host: host, Status: event.OK, RunResult: answer}
+	code := exitOK
+	var gone *modules.Unreachable
+	switch {
+	case errors.As(err, &gone):
+		line.Status, line.Error, code = event.Unreachable, gone.Err.Error(), exitUnreachable
+	case err != nil:
+		line.Status, line.Error, code = event.Failed, err.Error(), exitFailed
+	case answer.RC != 0:
+		line.Status, code = event.Failed, exitFailed
+	}
+	if e.fleet.output == "json" {
+		_ = json.NewEncoder(e.s.out).Encode(line)
+		return code
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintf(e.s.out, "%s | %s => %s\n", host, strings.ToUpper(string(line.Status)), console.Plain(line.Error))
+	default:
+		fmt.Fprintf(e.s.out, "%s | %s | rc=%d >>\n", host, strings.ToUpper(string(line.Status)), answer.RC)
+		for _, text := range []string{answer.Stdout, answer.Stderr} {
+			if text = strings.TrimRight(console.Plain(text), "\n"); text != "" {
+				fmt.Fprintln(e.s.out, text)
+			}
+		}
+	}
+	return code
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"drover/internal/connection"
+	"drover/internal/console"
+	"drover/internal/event"
+)
+
+// fleetFlags say which hosts, and how they are reached. Names are Ansible's and OpenSSH's.
+type fleetFlags struct {
+	inventories        []string
+	limit              string
+	extraVars          []string
+	user               string
+	privateKey         string
+	sshCommonArgs      string
+	sshConfig          string
+	timeout            int
+	forks              int
+	askBecomePassword  bool
+	becomePasswordFile string
+	acceptNew          bool
+	verbosity          int
+	output             string
+	color              string
+}
+
+func (f *fleetFlags) register(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringArrayVarP(&f.inventories, "inventory", "i", nil, "inventory file, directory or a comma-separated list of hosts; may be given more than once")
+	flags.StringVarP(&f.limit, "limit", "l", "", "only these hosts, as a pattern")
+	flags.StringArrayVarP(&f.extraVars, "extra-vars", "e", nil, "variables: key=value, JSON or YAML, or @FILE; may be given more than once")
+	flags.StringVarP(&f.user, "user", "u", "", "log in as this user where the inventory does not say")
+	flags.StringVar(&f.privateKey, "private-key", "", "use this private key file")
+	flags.StringVar(&f.sshCommonArgs, "ssh-common-args", "", "options for SSH, such as '-J bastion.example.net'")
+	flags.StringVarP(&f.sshConfig, "ssh-config", "F", "", "SSH client configuration file to read instead of ~/.ssh/config")
+	flags.IntVarP(&f.timeout, "timeout", "T", 10, "seconds that connecting to a host may take")
+	flags.IntVarP(&f.forks, "forks", "f", 20, "how many hosts are worked on at once")
+	flags.BoolVarP(&f.askBecomePassword, "ask-become-pass", "K", false, "ask for the sudo password")
+	flags.StringVar(&f.becomePasswordFile, "become-password-file", "", "read the sudo password from this file")
+	flags.BoolVar(&f.acceptNew, "accept-new", false, "store the host keys of hosts that known_hosts does not know, instead of refusing them")
+	flags.CountVarP(&f.verbosity, "verbose", "v", "say more; -vv even more")
+	flags.StringVar(&f.output, "output", "text", "text, or json for one JSON line per event")
+	flags.StringVar(&f.color, "color", "auto", "auto, always or never")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// check refuses what cannot work before anything is read.
+func (f *fleetFlags) check(s streams) error {
+	if len(f.inventories) == 0 {
+		if given := s.getenv("ANSIBLE_INVENTORY"); given != "" {
+			f.inventories = []string{given}
+		} else {
+			return usageError("no inventory given: say -i FILE, or -i host1,host2,")
+		}
+	}
+	if f.output != "text" && f.output != "json" {
+		return usageError("--output is text or json, not %q", f.output)
+	}
+	if f.color != "auto" && f.color != "always" && f.color != "never" {
+		return usageError("--color is auto, always or never, not %q", f.color)
+	}
+	if f.forks < 1 {
+		return usageError("--forks must be at least 1, not %d", f.forks)
+	}
+	if f.timeout < 1 {
+		return usageError("--timeout must be at least 1 second, not %d", f.timeout)
+	}
+	return nil
+}
+
+// colored follows the conventions of NO_COLOR and of terminals without colour.
+func (f *fleetFlags) colored(s streams) bool {
+	switch f.color {
+	case "always":
+		return true
+	case "never":
+		return false
+	}
+	return s.getenv("NO_COLOR") == "" && s.getenv("ANSIBLE_NOCOLOR") == "" && s.getenv("TERM") != "dumb" && terminal(s.out)
+}
+
+// sink is where the events of a run go.
+func (f *fleetFlags) sink(s streams) event.Sink {
+	if f.output == "json" {
+		return console.JSON(s.out)
+	}
+	return console.Lines(s.out, s.err, console.Options{Color: f.colored(s), Verbosity: f.verbosity, Width: width(s)})
+}
+
+func width(s streams) int {
+	if file, ok := s.out.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(file.Fd())); err == nil {
+			return min(columns, 120)
+		}
+	}
+	return 80
+}
+
+// becomePassword asks for, or reads, the sudo password; empty when none was asked for.
+func (f *fleetFlags) becomePassword(s streams) (connection.Secret, error) {
+	switch {
+	case f.becomePasswordFile != "":
+		text, err := os.ReadFile(f.becomePasswordFile)
+		if err != nil {
+			return connection.Secret{}, fmt.Errorf("read the sudo password: %w", err)
+		}
+		return connection.NewSecret(strings.TrimRight(string(text), "\r\n")), nil
+	case f.askBecomePassword:
+		return askSecret(s, "sudo password: ")
+	}
+	return connection.Secret{}, nil
+}
+
+func askSecret(s streams, prompt string) (connection.Secret, error) {
+	file, ok := s.in.(*os.File)
+	if !ok || !terminal(s.in) {
+		return connection.Secret{}, usageError("cannot ask for the %s without a terminal: use --become-password-file FILE", strings.TrimSuffix(prompt, ": "))
+	}
+	fmt.Fprint(s.err, prompt)
+	text, err := term.ReadPassword(int(file.Fd()))
+	fmt.Fprintln(s.err)
+	if err != nil {
+		return connection.Secret{}, fmt.Errorf("read the %s: %w", strings.TrimSuffix(prompt, ": "), err)
+	}
+	return connection.NewSecret(string(text)), nil
+}
+
+// directories of the person who runs drover, by the XDG rules.
+func stateDir(s streams) string {
+	return filepath.Join(orElse(s.getenv("XDG_STATE_HOME"), filepath.Join(s.getenv("HOME"), ".local", "state")), "drover")
+}
+
+func cacheDir(s streams) string {
+	return filepath.Join(orElse(s.getenv("XDG_CACHE_HOME"), filepath.Join(s.getenv("HOME"), ".cache")), "drover")
+}
+
+func orElse(text, otherwise string) string {
+	if text != "" {
+		return text
+	}
+	return otherwise
+}
+
+// newRunID names a run so that runs sort by time.
+func newRunID(now time.Time) string {
+	return fmt.Sprintf("%s-%d", now.UTC().Format("20060102T150405"), os.Getpid())
+}

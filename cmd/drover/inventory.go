@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"drover/internal/console"
+	"drover/internal/nearest"
+	"drover/inventory"
+)
+
+func newInventoryCommand(s streams) *cobra.Command {
+	var (
+		fleet fleetFlags
+		list  bool
+		graph bool
+		host  string
+	)
+	command := &cobra.Command{
+		Use:   "inventory",
+		Short: "Show what an inventory says: hosts, groups, variables",
+		Example: `  drover inventory -i hosts.ini --graph
+  drover inventory -i hosts.ini --list
+  drover inventory -i hosts.ini --host web1`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if err := fleet.check(s); err != nil {
+				return err
+			}
+			read, warnings, err := inventory.Load(inventory.Options{Sources: fleet.inventories})
+			for _, warning := range warnings {
+				fmt.Fprintln(s.err, "warning: "+console.Plain(warning.String()))
+			}
+			if err != nil {
+				return err
+			}
+			switch {
+			case graph:
+				text, err := read.Graph("all")
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprint(s.out, text)
+				return err
+			case host != "":
+				found, ok := read.Host(host)
+				if !ok {
+					return fmt.Errorf("the inventory has no host %q%s", host, nearestHint(host, hostNames(read.Hosts())))
+				}
+				return printJSON(s, read.Vars(found))
+			default:
+				return printJSON(s, read.List())
+			}
+		},
+	}
+	fleet.register(command)
+	command.Flags().BoolVar(&list, "list", false, "all of it as JSON, in the shape of an Ansible inventory script (the default)")
+	command.Flags().BoolVar(&graph, "graph", false, "groups and hosts as a tree")
+	command.Flags().StringVar(&host, "host", "", "the variables of one host as JSON")
+	command.MarkFlagsMutuallyExclusive("list", "graph", "host")
+	return command
+}
+
+func nearestHint(name string, among []string) string {
+	if hint := nearest.Hint(name, among); hint != "" {
+		return "; " + hint
+	}
+	return ""
+}
+
+func printJSON(s streams, value any) error {
+	encoder := json.NewEncoder(s.out)
+	encoder.SetIndent("", "    ")
+	return encoder.Encode(value)
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"drover/internal/console"
+	"drover/internal/event"
+	"drover/internal/expression"
+	"drover/internal/nomad"
+	"drover/playbooks"
+)
+
+// upgradeFlags say to what, with which binary and how carefully a cluster is upgraded; plan and upgrade have the same.
+type upgradeFlags struct {
+	playFlags
+	to         string
+	binary     string
+	binaryDir  string
+	servers    bool
+	clients    bool
+	batch      string
+	perDC      int
+	stopSignal string
+	allowLeave bool
+	outage     bool
+}
+
+func (u *upgradeFlags) register(c *cobra.Command) {
+	u.fleetFlags.register(c)
+	flags := c.Flags()
+	flags.StringVar(&u.to, "to", "", "the version to upgrade to, such as 1.11.0")
+	flags.StringVar(&u.binary, "binary", "", "the new Nomad: a binary or a release zip")
+	flags.StringVar(&u.binaryDir, "binary-dir", "", "a directory of release zips or binaries; each host's architecture is picked")
+	flags.BoolVar(&u.servers, "servers", false, "only servers")
+	flags.BoolVar(&u.clients, "clients", false, "only clients")
+	flags.StringVar(&u.batch, "batch", "10%", "clients at once after the first one: a number or a percentage")
+	flags.IntVar(&u.perDC, "batch-per-datacenter", 5, "clients at once in one datacenter")
+	flags.StringVar(&u.stopSignal, "stop-signal", "", "stop agents with this signal: INT, TERM or KILL; without it drover picks one that makes no agent leave or drain")
+	flags.BoolVar(&u.allowLeave, "allow-leave", false, "where no signal is safe: let a server leave raft when it stops (it needs retry_join to come back)")
+	flags.BoolVar(&u.outage, "accept-outage", false, "go on where the control plane will pause because there is no spare vote")
+	c.MarkFlagsMutuallyExclusive("servers", "clients")
+	c.MarkFlagsMutuallyExclusive("binary", "binary-dir")
+	_ = c.RegisterFlagCompletionFunc("stop-signal", cobra.FixedCompletions([]string{"INT", "TERM", "KILL"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// vars are the variables that the ready playbooks of an upgrade read.
+func (u *upgradeFlags) vars() (*expression.Map, error) {
+	if u.to == "" {
+		return nil, usageError("say which version to upgrade to: --to 1.11.0")
+	}
+	if _, err := nomad.ParseVersion(u.to); err != nil {
+		return nil, usageError("--to: %w", err)
+	}
+	vars := expression.NewMap()
+	vars.Set("version", u.to)
+	vars.Set("binary", u.binary)
+	vars.Set("binary_dir", u.binaryDir)
+	vars.Set("only", map[bool]string{true: "servers"}[u.servers]+map[bool]string{true: "clients"}[u.clients])
+	vars.Set("batch", u.batch)
+	vars.Set("batch_per_datacenter", int64(u.perDC))
+	vars.Set("stop_signal", u.stopSignal)
+	vars.Set("allow_leave", u.allowLeave)
+	vars.Set("accept_outage", u.outage)
+	return vars, nil
+}
+
+func newPlanCommand(s streams) *cobra.Command {
+	u := &upgradeFlags{}
+	command := &cobra.Command{
+		Use:   "plan --to VERSION",
+		Short: "Show what an upgrade will do and what stands in the way",
+		Long: `plan asks every host and the cluster and shows, host by host and in order, what an upgrade would do and why, what it would skip, and
+everything that stands in the way. It touches nothing but the agent's own directory on each host.`,
+		Example: `  drover plan -i hosts.ini --to 1.11.0
+  drover plan -i hosts.ini --to 1.11.0 --servers --output json`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			vars, err := u.vars()
+			if err != nil {
+				return err
+			}
+			fl, err := u.open(s, "", false)
+			if err != nil {
+				return err
+			}
+			defer fl.close()
+			plan, err := u.plan(c.Context(), fl, vars)
+			if err != nil {
+				return err
+			}
+			if err := showPlan(s, u.output, plan); err != nil {
+				return err
+			}
+			switch plan.Verdict() {
+			case nomad.VerdictRefused:
+				return &exit{code: exitRefused}
+			case nomad.VerdictChanges:
+				return &exit{code: exitChanges}
+			}
+			return nil
+		},
+	}
+	u.register(command)
+	return command
+}
+
+// plan runs the ready playbook that surveys the cluster, and takes the plan out of its last task.
+func (u *upgradeFlags) plan(ctx context.Context, fl *fleet, vars *expression.Map) (*nomad.Plan, error) {
+	book, _, err := playbooks.LoadLibrary("plan", playbooks.Options{})
+	if err != nil {
+		return nil, err
+	}
+	taken := &planTaker{talk: console.Lines(io.Discard, fl.s.err, console.Options{Color: u.colored(fl.s), Width: width(fl.s)})}
+	summary, err := u.carryOut(ctx, fl, book, vars, taken)
+	if err != nil {
+		return nil, err
+	}
+	if taken.plan != nil {
+		return taken.plan, nil
+	}
+	if taken.failed != "" {
+		fmt.Fprintln(fl.s.err, taken.failed)
+	}
+	if err := verdict(summary); err != nil {
+		return nil, err
+	}
+	return nil, errors.New("the survey ended without a plan")
+}
+
+// planTaker shows only the talk of the survey, and keeps the plan.
+type planTaker struct {
+	talk   event.Sink
+	plan   *nomad.Plan
+	failed string
+}
+
+func (p *planTaker) Emit(e event.Event) error {
+	if e.Kind == event.HostResult && e.Module == "nomad_preflight" {
+		text, err := json.Marshal(e.Result)
+		if err != nil {
+			return fmt.Errorf("read the plan: %w", err)
+		}
+		var result struct {
+			Plan *nomad.Plan `json:"plan"`
+		}
+		if err := json.Unmarshal(text, &result); err != nil {
+			return fmt.Errorf("read the plan: %w", err)
+		}
+		p.plan = result.Plan
+	}
+	if e.Kind == event.HostResult && (e.Status == event.Failed || e.Status == event.Unreachable) {
+		p.failed += fmt.Sprintf("%s: %s: %s\n", e.Host, e.Status, console.Plain(e.Message))
+	}
+	return p.talk.Emit(e)
+}
+
+// showPlan prints a plan for a person, or as JSON. It is sorted, so that two plans can be compared.
+func showPlan(s streams, output string, plan *nomad.Plan) error {
+	if output == "json" {
+		return printJSON(s, struct {
+			*nomad.Plan
+			Verdict string `json:"verdict"`
+		}{plan, plan.Verdict()})
+	}
+	fmt.Fprintf(s.out, "Upgrade to Nomad %s\n", plan.Target)
+	steps(s.out, "Will be done, in this order (servers one at a time, the leader last; then one client, then batches):", plan.Steps, nomad.ActionUpgrade)
+	steps(s.out, "Refused:", plan.Steps, nomad.ActionRefused)
+	steps(s.out, "Left alone:", plan.Steps, nomad.ActionNone)
+	if len(plan.Pauses) > 0 {
+		fmt.Fprintln(s.out, "\nPauses to expect:")
+		for _, pause := range plan.Pauses {
+			fmt.Fprintln(s.out, "  "+console.Plain(pause))
+		}
+	}
+	problems(s.out, "Warnings:", plan.Warnings)
+	problems(s.out, "What stands in the way:", plan.Problems)
+	fmt.Fprintln(s.out)
+	switch plan.Verdict() {
+	case nomad.VerdictRefused:
+		fmt.Fprintf(s.out, "Refused: %d %s in the way; nothing was touched.\n", len(plan.Problems), plural(len(plan.Problems), "thing stands", "things stand"))
+	case nomad.VerdictChanges:
+		fmt.Fprintln(s.out, "Nothing stands in the way.")
+	default:
+		fmt.Fprintln(s.out, "There is nothing to do.")
+	}
+	return nil
+}
+
+func steps(out io.Writer, title string, all []nomad.Step, action string) {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	number := 0
+	for _, step := range all {
+		if step.Action != action {
+			continue
+		}
+		if number == 0 {
+			fmt.Fprintf(out, "\n%s\n", title)
+		}
+		number++
+		role := step.Role
+		if step.Leader {
+			role += ", leader"
+		}
+		reason := step.Reason
+		if step.Signal != "" {
+			reason += "; stopped with SIG" + step.Signal + ", by a drop-in for this stop only"
+		}
+		fmt.Fprintf(table, "  %d\t%s\t%s\t%s\n", number, step.Host, role, console.Plain(reason))
+	}
+	_ = table.Flush()
+}
+
+func problems(out io.Writer, title string, all []nomad.Problem) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\n%s\n", title)
+	for _, problem := range all {
+		where := ""
+		if problem.Host != "" {
+			where = problem.Host + ": "
+		}
+		fmt.Fprintf(out, "  - %s%s\n", where, console.Plain(problem.Text))
+		if problem.Remedy != "" {
+			fmt.Fprintf(out, "      to go on: %s\n", console.Plain(problem.Remedy))
+		}
+	}
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}

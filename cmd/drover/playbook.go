@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"drover/internal/console"
+	"drover/playbooks"
+)
+
+func newPlaybookCommand(s streams) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "playbook",
+		Short: "The ready playbooks, and checking your own",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	command.AddCommand(
+		&cobra.Command{
+			Use: "list", Short: "List the ready playbooks", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+				for _, entry := range playbooks.Library() {
+					fmt.Fprintf(table, "%s\t%s\n", entry.Name, entry.Short)
+				}
+				return table.Flush()
+			},
+		},
+		&cobra.Command{
+			Use: "show NAME", Short: "Print a ready playbook", Args: cobra.ExactArgs(1),
+			Example: "  drover playbook show upgrade",
+			RunE: func(_ *cobra.Command, args []string) error {
+				text, err := playbooks.Open(args[0])
+				if err != nil {
+					return err
+				}
+				_, err = s.out.Write(text)
+				return err
+			},
+		},
+		&cobra.Command{
+			Use: "eject NAME FILE", Short: "Copy a ready playbook to a file, to make it your own", Args: cobra.ExactArgs(2),
+			Example: "  drover playbook eject upgrade our-upgrade.yml",
+			RunE: func(_ *cobra.Command, args []string) error {
+				text, err := playbooks.Open(args[0])
+				if err != nil {
+					return err
+				}
+				file, err := os.OpenFile(args[1], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+				if errors.Is(err, fs.ErrExist) {
+					return fmt.Errorf("%s exists already and is left as it is", args[1])
+				}
+				if err != nil {
+					return err
+				}
+				_, err = file.Write(text)
+				return errors.Join(err, file.Close())
+			},
+		},
+		&cobra.Command{
+			Use: "check FILE...", Short: "Check playbooks without running them", Args: cobra.MinimumNArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				var problems []error
+				for _, file := range args {
+					_, warnings, err := playbooks.Load(file, playbooks.Options{})
+					for _, warning := range warnings {
+						fmt.Fprintln(s.err, "warning: "+console.Plain(warning.String()))
+					}
+					problems = append(problems, err)
+				}
+				return errors.Join(problems...)
+			},
+		},
+	)
+	return command
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"drover/executor"
+	"drover/internal/console"
+	"drover/internal/event"
+	"drover/internal/expression"
+	"drover/internal/modules"
+	"drover/playbooks"
+)
+
+// playFlags are the options of a run of a playbook.
+type playFlags struct {
+	fleetFlags
+	tags, skipTags []string
+	check, diff    bool
+	become         bool
+	becomeUser     string
+	startAt        string
+	forceHandlers  bool
+}
+
+func (p *playFlags) register(c *cobra.Command) {
+	p.fleetFlags.register(c)
+	flags := c.Flags()
+	flags.StringSliceVarP(&p.tags, "tags", "t", nil, "only tasks with these tags")
+	flags.StringSliceVar(&p.skipTags, "skip-tags", nil, "no tasks with these tags")
+	flags.BoolVarP(&p.check, "check", "C", false, "change nothing; say what would change")
+	flags.BoolVarP(&p.diff, "diff", "D", false, "show what changes in files")
+	flags.BoolVarP(&p.become, "become", "b", false, "act as root (sudo) where a task does not say")
+	flags.StringVar(&p.becomeUser, "become-user", "", "with -b: act as this user instead of root")
+	flags.StringVar(&p.startAt, "start-at-task", "", "begin at the task with this name")
+	flags.BoolVar(&p.forceHandlers, "force-handlers", false, "run notified handlers also on hosts that failed")
+}
+
+func newRunCommand(s streams) *cobra.Command {
+	p := &playFlags{}
+	command := &cobra.Command{
+		Use:   "run PLAYBOOK",
+		Short: "Run a playbook",
+		Long: `run carries out a playbook: a file, or the name of a ready one (drover playbook list). The language is Ansible's, as far as it
+goes; what it does not know it refuses before a host is touched.`,
+		Example: `  drover run site.yml -i hosts.ini
+  drover run site.yml -i hosts.ini --check --diff
+  drover run site.yml -i hosts.ini -l 'web:!web3' -t restart -e level=debug`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			book, err := loadPlaybook(s, args[0])
+			if err != nil {
+				return err
+			}
+			return p.run(c.Context(), s, book, nil)
+		},
+	}
+	p.register(command)
+	return command
+}
+
+// loadPlaybook reads a file, or a ready playbook when there is no such file.
+func loadPlaybook(s streams, name string) (*playbooks.Playbook, error) {
+	load := playbooks.Load
+	if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
+		if _, err := playbooks.Open(name); err == nil {
+			load = playbooks.LoadLibrary
+		}
+	}
+	book, warnings, err := load(name, playbooks.Options{})
+	for _, warning := range warnings {
+		fmt.Fprintln(s.err, "warning: "+console.Plain(warning.String()))
+	}
+	return book, err
+}
+
+// run opens the fleet and carries out a playbook; more are extra variables that commands add.
+func (p *playFlags) run(ctx context.Context, s streams, book *playbooks.Playbook, more *expression.Map) error {
+	fl, err := p.open(s, filepath.Dir(book.File), !p.check)
+	if err != nil {
+		return err
+	}
+	defer fl.close()
+	summary, err := p.carryOut(ctx, fl, book, more, p.sink(s))
+	if err != nil {
+		return err
+	}
+	return verdict(summary)
+}
+
+// carryOut runs a playbook over an open fleet.
+func (p *playFlags) carryOut(ctx context.Context, fl *fleet, book *playbooks.Playbook, more *expression.Map, sink event.Sink) (*executor.Summary, error) {
+	extra, err := playbooks.ParseExtraVars(p.extraVars, os.ReadFile)
+	if err != nil {
+		return nil, err
+	}
+	if more != nil {
+		for key, value := range more.All() {
+			extra.Set(key, value)
+		}
+	}
+	dir := filepath.Dir(book.File)
+	return executor.Run(ctx, executor.Options{
+		Playbook: book, Inventory: fl.inventory, Limit: p.limit, ExtraVars: extra,
+		Tags: p.tags, SkipTags: p.skipTags, StartAt: p.startAt,
+		Check: p.check, Diff: p.diff, Forks: p.forks, ForceHandlers: p.forceHandlers,
+		Become: p.become, BecomeUser: p.becomeUser,
+		Connect: fl, Sink: sink, Abort: abortContext(ctx), Run: fl.moduleRun(),
+		Files:  func(name string) (string, error) { return findFile(dir, name) },
+		Lookup: fl.lookup,
+	})
+}
+
+func (f *fleet) moduleRun() modules.Run {
+	return modules.Run{
+		ID: f.runID, Holder: f.holder,
+		Directory:   filepath.Join(stateDir(f.s), "runs", f.runID),
+		Cache:       cacheDir(f.s),
+		Environment: f.s.getenv,
+	}
+}
+
+// lookup answers lookup('env', NAME) and lookup('file', NAME) in expressions.
+func (f *fleet) lookup(_ context.Context, function string, positional []any, _ *expression.Map) (any, error) {
+	if function != "lookup" || len(positional) != 2 {
+		return nil, fmt.Errorf("%s() is not known here; there is lookup('env', NAME) and lookup('file', NAME)", function)
+	}
+	name, ok := positional[1].(string)
+	if !ok {
+		return nil, errors.New("lookup wants a name as text")
+	}
+	switch positional[0] {
+	case "env":
+		return f.s.getenv(name), nil
+	case "file":
+		text, err := os.ReadFile(name)
+		return string(text), err
+	}
+	return nil, fmt.Errorf("lookup(%q) is not known; there is env and file", positional[0])
+}
+
+// findFile looks where Ansible looks: as it is, then beside the playbook in files/, then beside the playbook.
+func findFile(dir, name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	for _, candidate := range []string{filepath.Join(dir, "files", name), filepath.Join(dir, name)} {
+		if _, err := os.Stat(candidate); err == nil {
+			return candidate, nil
+		}
+	}
+	return "", fmt.Errorf("there is no file %s in %s or in its files folder", name, dir)
+}
+
+// verdict turns a finished run into an exit code.
+func verdict(summary *executor.Summary) error {
+	code := exitOK
+	switch {
+	case summary.Interrupted || summary.Aborted:
+		return &exit{code: exitInterrupted}
+	case len(summary.Refused) > 0:
+		return &exit{code: exitRefused}
+	}
+	if len(summary.Failed) > 0 {
+		code |= exitFailed
+	}
+	if len(summary.Unreachable) > 0 {
+		code |= exitUnreachable
+	}
+	if code != exitOK {
+		return &exit{code: code}
+	}
+	return nil
+}
