@@ -128,3 +128,16 @@ func TestDescribeJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestTableHoldsTheModules names every module that playbooks may rely on, so that none gets lost.
+func TestTableHoldsTheModules(t *testing.T) {
+	for _, name := range []string{
+		"command", "shell", "copy", "file", "stat", "systemd", "service", "slurp", "assert", "fail", "debug", "set_fact",
+		"wait_for", "uri", "pause", "nomad_facts", "nomad_preflight", "nomad_stage", "nomad_snapshot",
+		"nomad_transfer_leadership", "nomad_swap", "nomad_server_healthy", "nomad_client_ready", "nomad_allocs",
+	} {
+		if _, ok := Find(name); !ok {
+			t.Errorf("there is no module %s", name)
+		}
+	}
+}
