@@ -80,11 +80,12 @@ func waitFor(ctx context.Context, call *Call) (*Result, error) {
 	limited, cancel := context.WithTimeout(ctx, args.Duration("timeout"))
 	defer cancel()
 	ends, err := w.until(limited, call)
+	onlyTime := w.address == "" && w.path == ""
 	switch {
-	case ends:
-		return result(), nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !ends:
 		return nil, fmt.Errorf("%s: %w", w, ctx.Err())
+	case ends || onlyTime:
+		return result(), nil
 	case limited.Err() == nil:
 		return nil, err
 	}
@@ -143,12 +144,12 @@ func (w *watch) String() string {
 	return "waiting for " + subject
 }
 
-// until looks until it is so. A wait for nothing but time ends when the time is up.
+// until looks until it is so, or until the time is up.
 func (w *watch) until(ctx context.Context, call *Call) (bool, error) {
 	if w.address == "" && w.path == "" {
 		call.Say("%s", w)
 		<-ctx.Done()
-		return errors.Is(ctx.Err(), context.DeadlineExceeded), nil
+		return false, nil
 	}
 	if err := sleep(ctx, call.Args.Duration("delay")); err != nil {
 		return false, nil
