@@ -44,7 +44,8 @@ type memoryFleet struct {
 	connects    []string
 	running     int
 	widest      int
-	began       []string // "host task"
+	began       []string       // "host task"
+	tries       map[string]int // by the same
 }
 
 func (f *memoryFleet) Connect(_ context.Context, host string, settings Connection) (modules.Host, error) {
@@ -65,12 +66,18 @@ func (f *memoryFleet) Connect(_ context.Context, host string, settings Connectio
 	return memoryHost{host}, nil
 }
 
-func (f *memoryFleet) enter(what string) {
+// enter returns how many times this has begun.
+func (f *memoryFleet) enter(what string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.tries == nil {
+		f.tries = map[string]int{}
+	}
+	f.tries[what]++
 	f.running++
 	f.widest = max(f.widest, f.running)
 	f.began = append(f.began, what)
+	return f.tries[what]
 }
 
 func (f *memoryFleet) leave() {
@@ -105,14 +112,20 @@ func fakeModules(fleet *memoryFleet) []modules.Module {
 			{Name: "facts", Kind: modules.Dict},
 			{Name: "groups", Kind: modules.List},
 			{Name: "takes", Kind: modules.Duration},
+			{Name: "fails", Kind: modules.Integer, Doc: "how many times it fails before it does not"},
 			{Name: "diff", Kind: modules.String},
 			{Name: "password", Kind: modules.String, Secret: true},
 			{Name: "ask", Kind: modules.String, Doc: "HOST.VARIABLE through the fleet"},
 		},
 		Run: func(ctx context.Context, call *modules.Call) (*modules.Result, error) {
-			fleet.enter(call.Host.Name() + " " + call.Args.String("msg"))
+			tries := fleet.enter(call.Host.Name() + " " + call.Args.String("msg"))
 			defer fleet.leave()
-			return act(ctx, call)
+			result, err := act(ctx, call)
+			if result != nil {
+				result.Data.Set("tries", tries)
+				result.Failed = result.Failed || int64(tries) <= call.Args.Int("fails")
+			}
+			return result, err
 		},
 	}
 	look, blind := act, act

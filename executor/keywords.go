@@ -13,18 +13,16 @@ import (
 
 // keywords are what a task's keywords say for one host and one item.
 type keywords struct {
-	become            bool
-	becomeUser        string
-	remoteUser        string
-	ignoreErrors      bool
-	ignoreUnreachable bool
-	noLog             bool
-	check             bool
-	diff              bool
-	timeout           time.Duration // 0: none
-	delegate          string        // as written; "": none
-	target            string        // the host that does it
-	environment       map[string]string
+	become      bool
+	becomeUser  string
+	remoteUser  string
+	noLog       bool
+	check       bool
+	diff        bool
+	timeout     time.Duration // 0: none
+	delegate    string        // as written; "": none
+	target      string        // the host that does it
+	environment map[string]string
 }
 
 func (k *keywords) render(j *job, s *scope) error {
@@ -37,8 +35,6 @@ func (k *keywords) render(j *job, s *scope) error {
 		fallback bool
 	}{
 		{"become", task.Become, &k.become, options.Become},
-		{"ignore_errors", task.IgnoreErrors, &k.ignoreErrors, false},
-		{"ignore_unreachable", task.IgnoreUnreachable, &k.ignoreUnreachable, false},
 		{"check_mode", task.CheckMode, &k.check, options.Check},
 		{"diff", task.Diff, &k.diff, options.Diff},
 	} {

@@ -35,7 +35,7 @@ func (j *job) loop() *outcome {
 		if err := j.emit(out.event(event.HostItem)); err != nil {
 			return failure(fmt.Errorf("stopped, because it could not be recorded: %w", err))
 		}
-		if out.status == event.Unreachable {
+		if out.status == event.Unreachable || j.run.hard.Err() != nil {
 			break
 		}
 		for _, variables := range []*expression.Map{out.facts, out.set} {
@@ -161,7 +161,7 @@ func (l *looped) add(out *outcome, loopVar string, item any) {
 
 // outcome sums a loop up: it has failed when an item has, and is skipped when all are.
 func (l *looped) outcome(items int) *outcome {
-	sum := &outcome{status: event.Skipped, data: expression.NewMap(), facts: expression.NewMap(), set: expression.NewMap(), ignored: true}
+	sum := &outcome{status: event.Skipped, data: expression.NewMap(), facts: expression.NewMap(), set: expression.NewMap(), ignored: true, items: l.results}
 	for _, out := range l.all {
 		sum.merge(out)
 	}

@@ -56,8 +56,6 @@ type Options struct {
 	Files func(name string) (string, error)
 	// Lookup answers lookup() and other function calls in expressions; nil: they are refused.
 	Lookup func(ctx context.Context, function string, positional []any, named *expression.Map) (any, error)
-	// GatherFacts is the module behind `gather_facts: true`; nil: a play that asks for it is refused.
-	GatherFacts *modules.Module
 	// MadeGroups are groups that modules of this run may make. A play over one of them, or over a group that a task of an
 	// earlier play names in group_by's key, may be empty: then there was nothing to do.
 	MadeGroups []string
@@ -105,9 +103,6 @@ func (o *Options) check() error {
 }
 
 func (o *Options) checkPlay(play *playbooks.Play) error {
-	if play.GatherFacts && o.GatherFacts == nil {
-		return fmt.Errorf("%s: gather_facts is not available; ask for facts with a task such as nomad_facts", play.At)
-	}
 	if !knownOrder(play.Order) {
 		return fmt.Errorf("%s: order %q is unknown; it is one of %s", play.At, play.Order, strings.Join(orders, ", "))
 	}

@@ -30,6 +30,7 @@ type outcome struct {
 	notify   []string // names of handlers, when something changed
 	hidden   bool     // no_log
 	private  bool     // the module says that its data is not to be shown
+	items    []any    // the results of a loop's items
 }
 
 func (o *outcome) bad() bool { return o.status == event.Failed || o.status == event.Unreachable }

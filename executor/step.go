@@ -185,7 +185,7 @@ func (b *batchRun) learn(task *playbooks.Task, host string, out *outcome) {
 // count adds to the recap, as Ansible does: an ignored failure is ok too, a failure that a rescue will take up is rescued.
 func (b *batchRun) count(out *outcome) {
 	t := b.r.tally(out.host)
-	if out.changed {
+	if out.changed && !out.fails() {
 		t.Changed++
 	}
 	switch {

@@ -40,7 +40,11 @@ func (j *job) do() (out *outcome) {
 	if j.task.Loop == nil {
 		return j.item(j.scope, "")
 	}
-	return j.loop()
+	out = j.loop()
+	if len(out.items) == 0 {
+		j.forgive(j.scope, out)
+	}
+	return out
 }
 
 // secretive tells whether no_log may be set; where that cannot be found out, it is.
@@ -57,17 +61,28 @@ func (j *job) item(s *scope, label string) *outcome {
 	if k.delegate != "" {
 		out.delegate = k.delegate
 	}
-	switch out.status {
-	case event.Failed:
-		out.ignored = k.ignoreErrors
-	case event.Unreachable:
-		out.ignored = k.ignoreUnreachable
-	case event.OK, event.Skipped:
-	}
+	j.forgive(s, out)
 	if !k.diff {
 		out.diff = ""
 	}
 	return out
+}
+
+// forgive lets a failure pass where ignore_errors or ignore_unreachable says so.
+func (j *job) forgive(s *scope, out *outcome) {
+	keyword, value := "ignore_errors", j.task.IgnoreErrors
+	switch out.status {
+	case event.Failed:
+	case event.Unreachable:
+		keyword, value = "ignore_unreachable", j.task.IgnoreUnreachable
+	case event.OK, event.Skipped:
+		return
+	}
+	ignored, err := s.boolean(keyword, value, false)
+	out.ignored = ignored
+	if err != nil {
+		out.message += fmt.Sprintf(" (and %v)", err)
+	}
 }
 
 func (j *job) prepareAndTry(s *scope, label string) (*outcome, *keywords) {
@@ -141,14 +156,15 @@ func (j *job) call(s *scope, k *keywords) (*modules.Call, error) {
 	if err != nil {
 		return nil, err
 	}
+	for name, value := range values {
+		arg, known := j.module.Arg(name)
+		if text, ok := value.(string); ok && known && arg.Secret {
+			j.run.record.keepSecret(text)
+		}
+	}
 	args, err := j.module.Decode(values)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", j.task.At, err)
-	}
-	for _, arg := range j.module.Args {
-		if text, ok := args.Any(arg.Name).(string); ok && arg.Secret {
-			j.run.record.keepSecret(text)
-		}
 	}
 	shared := &sharedScope{scope: s}
 	return &modules.Call{

@@ -32,12 +32,7 @@ type batchRun struct {
 // runBatch runs all sections for one batch, each followed by the handlers that it notified.
 func (p *playRun) runBatch(hosts []string) {
 	b := &batchRun{playRun: p, hosts: hosts, standing: map[string]standing{}}
-	sections := [][]*playbooks.Task{p.play.PreTasks, p.play.Tasks, p.play.PostTasks}
-	if p.play.GatherFacts {
-		gather := &playbooks.Task{At: p.play.At, Module: p.r.GatherFacts, Called: "gather_facts", Inherited: p.play.Inherited}
-		sections[0] = append([]*playbooks.Task{gather}, sections[0]...)
-	}
-	for _, section := range sections {
+	for _, section := range [][]*playbooks.Task{p.play.PreTasks, p.play.Tasks, p.play.PostTasks} {
 		b.tasks(section, hosts)
 		if b.stopped == "" || b.forced() {
 			b.flush(hosts)
