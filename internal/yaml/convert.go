@@ -18,6 +18,7 @@ type converter struct {
 	resolver *resolver
 	warnings []Warning
 	nodes    int
+	aliased  int
 	open     []*yaml.Node // the aliases that are being resolved
 }
 
@@ -35,7 +36,12 @@ func (c *converter) node(n *yaml.Node, key string, depth int) (*Node, error) {
 		return nil, c.fail(n, "nested deeper than %d levels", maxDepth)
 	}
 	if c.nodes++; c.nodes > maxNodes {
-		return nil, c.fail(n, "the file has more than %d values, aliases counted each time", maxNodes)
+		return nil, c.fail(n, "the file has more than %d values", maxNodes)
+	}
+	if len(c.open) > 0 {
+		if c.aliased++; c.aliased > maxAliased {
+			return nil, c.fail(n, "aliases stand for more than %d values", maxAliased)
+		}
 	}
 	if n.Kind == yaml.AliasNode {
 		return c.alias(n, key, depth)

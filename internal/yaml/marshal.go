@@ -89,7 +89,9 @@ func (r *resolver) encodeMapping(m expression.Mapping, depth int) (*yaml.Node, e
 func (r *resolver) text(s string) *yaml.Node {
 	node := plain("!!str", s)
 	_, isText := r.value(s).(string)
-	if !isText || s == "<<" || s == "=" || r.sexagesimal.MatchString(s) || r.timestamp.MatchString(s) {
+	// The library loses lines of a block that begins with white space.
+	brokenBlock := strings.Contains(s, "\n") && strings.ContainsRune(" \t\n", rune(s[0]))
+	if !isText || brokenBlock || s == "<<" || s == "=" || r.sexagesimal.MatchString(s) || r.timestamp.MatchString(s) {
 		node.Style = yaml.DoubleQuotedStyle
 	}
 	return node

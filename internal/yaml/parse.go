@@ -19,9 +19,10 @@ import (
 
 // Bounds of what Parse reads.
 const (
-	maxSize  = 32 << 20 // bytes of a file
-	maxDepth = 100      // levels of nesting
-	maxNodes = 2 << 20  // values after aliases are resolved
+	maxSize    = 32 << 20 // bytes of a file
+	maxDepth   = 100      // levels of nesting
+	maxNodes   = 2 << 20  // values
+	maxAliased = 100_000  // values that come from aliases, each counted as often as it is used
 )
 
 // Error is a mistake in a YAML file; it is the error type of expressions, so that callers treat both alike.

