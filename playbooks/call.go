@@ -3,6 +3,7 @@
 package playbooks
 
 import (
+	"slices"
 	"strings"
 
 	"drover/internal/expression"
@@ -27,7 +28,8 @@ func (p *parser) call(e entry, extra *entry, task *Task) {
 	if task.ArgsAll != nil {
 		return
 	}
-	err := task.Module.CheckGiven(func(name string) bool { return task.Args[name] != nil })
+	given := func(name string) bool { return task.Args[name] != nil }
+	err := task.Module.CheckGiven(given, func(name string) bool { return given(name) && task.Args[name].Form != FormTemplate })
 	if err != nil {
 		p.refuseError(e.key.Position, err)
 	}

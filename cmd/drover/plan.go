@@ -44,12 +44,12 @@ func (u *upgradeFlags) register(c *cobra.Command) {
 	flags.BoolVar(&u.clients, "clients", false, "only clients")
 	flags.StringVar(&u.batch, "batch", "10%", "clients at once after the first one: a number or a percentage")
 	flags.IntVar(&u.perDC, "batch-per-datacenter", 5, "clients at once in one datacenter")
-	flags.StringVar(&u.stopSignal, "stop-signal", "", "stop agents with this signal: INT, TERM or KILL; without it drover picks one that makes no agent leave or drain")
+	flags.StringVar(&u.stopSignal, "stop-signal", "", "KILL: stop agents with SIGKILL, where no other signal keeps a server from leaving or a client from draining")
 	flags.BoolVar(&u.allowLeave, "allow-leave", false, "where no signal is safe: let a server leave raft when it stops (it needs retry_join to come back)")
 	flags.BoolVar(&u.outage, "accept-outage", false, "go on where the control plane will pause because there is no spare vote")
 	c.MarkFlagsMutuallyExclusive("servers", "clients")
 	c.MarkFlagsMutuallyExclusive("binary", "binary-dir")
-	_ = c.RegisterFlagCompletionFunc("stop-signal", cobra.FixedCompletions([]string{"INT", "TERM", "KILL"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("stop-signal", cobra.FixedCompletions([]string{"KILL"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // vars are the variables that the ready playbooks of an upgrade read.
@@ -60,13 +60,17 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	if _, err := nomad.ParseVersion(u.to); err != nil {
 		return nil, usageError("--to: %w", err)
 	}
+	if u.stopSignal != "" && u.stopSignal != "KILL" {
+		return nil, usageError("--stop-signal knows only KILL, not %q: without it drover picks the signal itself", u.stopSignal)
+	}
+	if _, err := nomad.Batches(nil, u.batch, u.perDC); err != nil {
+		return nil, usageError("--batch: %w", err)
+	}
 	vars := expression.NewMap()
 	vars.Set("version", u.to)
 	vars.Set("binary", u.binary)
 	vars.Set("binary_dir", u.binaryDir)
 	vars.Set("only", map[bool]string{true: "servers"}[u.servers]+map[bool]string{true: "clients"}[u.clients])
-	vars.Set("batch", u.batch)
-	vars.Set("batch_per_datacenter", int64(u.perDC))
 	vars.Set("stop_signal", u.stopSignal)
 	vars.Set("allow_leave", u.allowLeave)
 	vars.Set("accept_outage", u.outage)
@@ -172,7 +176,7 @@ func showPlan(s streams, output string, plan *nomad.Plan) error {
 		}{plan, plan.Verdict()})
 	}
 	fmt.Fprintf(s.out, "Upgrade to Nomad %s\n", plan.Target)
-	steps(s.out, "Will be done, in this order (servers one at a time, the leader last; then one client, then batches):", plan.Steps, nomad.ActionUpgrade)
+	steps(s.out, "Will be done, in this order:", plan.Steps, nomad.ActionUpgrade)
 	steps(s.out, "Refused:", plan.Steps, nomad.ActionRefused)
 	steps(s.out, "Left alone:", plan.Steps, nomad.ActionNone)
 	if len(plan.Pauses) > 0 {

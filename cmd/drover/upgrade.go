@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"drover/internal/expression"
 	"drover/internal/nomad"
 	"drover/playbooks"
 )
@@ -75,6 +76,11 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 			return err
 		}
 	}
+	batches, err := nomad.Batches(plan.Steps, u.batch, u.perDC)
+	if err != nil {
+		return err
+	}
+	vars.Set("batches", expression.FromGo(batches))
 	summary, err := u.carryOut(ctx, fl, book, vars, u.sink(s))
 	if err != nil {
 		return err

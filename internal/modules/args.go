@@ -3,6 +3,7 @@
 package modules
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -128,20 +129,24 @@ func (m *Module) Decode(values map[string]any) (Args, error) {
 		}
 		args.values[arg.Name] = converted
 	}
-	if err := m.CheckGiven(args.Has); err != nil {
+	if err := m.CheckGiven(args.Has, args.Has); err != nil {
 		return Args{}, err
 	}
 	return args, m.fillDefaults(args)
 }
 
-// CheckGiven refuses a call that lacks a required argument or gives two that exclude each other; given reports which canonical
-// names are there.
-func (m *Module) CheckGiven(given func(name string) bool) error {
+// CheckRequired refuses a call that lacks a required argument; given reports which canonical names are there.
+func (m *Module) CheckRequired(given func(name string) bool) error {
 	for i := range m.Args {
 		if arg := &m.Args[i]; arg.Required && !given(arg.Name) {
 			return fmt.Errorf("module %s needs the argument %s (%s)", m.Name, arg.Name, arg.Kind)
 		}
 	}
+	return nil
+}
+
+// CheckExclusive refuses a call that gives two arguments that exclude each other.
+func (m *Module) CheckExclusive(given func(name string) bool) error {
 	for _, set := range m.Exclusive {
 		var found []string
 		for _, name := range set {
