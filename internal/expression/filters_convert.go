@@ -22,6 +22,9 @@ func convertFilters() []entry {
 		{name: "tojson", parameters: "indent?", run: filterToJSON, doc: "the value as JSON on one line"},
 		{name: "to_nice_json", parameters: "indent? sort_keys? ensure_ascii?", run: filterToNiceJSON, doc: "the value as JSON on many lines, with sorted keys"},
 		{name: "from_json", run: filterFromJSON, doc: "the value that a JSON text stands for"},
+		{name: "to_yaml", run: filterByCaller, doc: "the value as YAML, with sorted keys"},
+		{name: "to_nice_yaml", run: filterByCaller, doc: "the value as YAML, with sorted keys"},
+		{name: "from_yaml", run: filterByCaller, doc: "the value that a YAML text stands for"},
 		{name: "b64encode", run: filterB64Encode, doc: "text in base64"},
 		{name: "b64decode", run: filterB64Decode, doc: "the text that was encoded in base64"},
 		{name: "hash", parameters: "hashtype?", run: filterHash, doc: "the hexadecimal checksum of a text: sha1 (default), md5, sha224, sha256, sha384 or sha512"},
@@ -73,6 +76,22 @@ func filterFromJSON(c *invocation, value any) (any, error) {
 		return nil, err
 	}
 	return DecodeJSON([]byte(s))
+}
+
+// filterByCaller leaves a filter to the Scope: YAML is read and written by a package that builds on this one.
+func filterByCaller(c *invocation, value any) (any, error) {
+	if err := complete(value); err != nil {
+		return nil, err
+	}
+	caller, ok := c.scope.(Caller)
+	if !ok {
+		return nil, fmt.Errorf("the filter %q is not available here", c.entry.name)
+	}
+	result, err := caller.Call(c.ctx, c.entry.name, []any{value}, c.named)
+	if s, isText := result.(string); isText && err == nil {
+		err = c.charge(len(s))
+	}
+	return result, err
 }
 
 func filterB64Encode(c *invocation, value any) (any, error) {

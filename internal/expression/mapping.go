@@ -37,8 +37,11 @@ func (m *Map) Get(key string) (any, bool) {
 	return value, ok
 }
 
-// Set adds a key at the end, or replaces its value where it stands.
+// Set adds a key at the end, or replaces its value where it stands. A value of another Go type goes through FromGo.
 func (m *Map) Set(key string, value any) {
+	if _, list := value.([]any); !list {
+		value = FromGo(value)
+	}
 	if m.values == nil {
 		m.values = map[string]any{}
 	}

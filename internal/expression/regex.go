@@ -13,7 +13,8 @@ import (
 // maxPattern bounds a regular expression, in bytes.
 const maxPattern = 64 << 10
 
-// compilePattern compiles a Python pattern with RE2, whose time is linear in the text; what RE2 lacks is refused.
+// compilePattern compiles a Python pattern with RE2, whose time is linear in the text; what RE2 lacks is refused. Two
+// things differ quietly: `$` does not match before a newline at the end, and \w and \b know ASCII letters only.
 func compilePattern(pattern string, ignoreCase, multiLine bool) (*regexp.Regexp, error) {
 	if len(pattern) > maxPattern {
 		return nil, fmt.Errorf("the pattern is longer than %d bytes", maxPattern)

@@ -141,7 +141,23 @@ func FromGo(value any) any {
 	case []byte:
 		return string(v)
 	}
+	if marshaler, ok := value.(json.Marshaler); ok {
+		return fromJSON(marshaler)
+	}
 	return fromReflected(reflect.ValueOf(value))
+}
+
+// fromJSON converts by way of JSON; what has no JSON form becomes an error, which fails the evaluation that uses it.
+func fromJSON(value any) any {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("convert %T: %w", value, err)
+	}
+	decoded, err := DecodeJSON(data)
+	if err != nil {
+		return fmt.Errorf("convert %T: %w", value, err)
+	}
+	return decoded
 }
 
 func fromNumber(n json.Number) any {
@@ -181,15 +197,7 @@ func fromReflected(v reflect.Value) any {
 		}
 		return list
 	}
-	data, err := json.Marshal(v.Interface())
-	if err != nil {
-		return fmt.Errorf("convert %s: %w", v.Type(), err)
-	}
-	decoded, err := DecodeJSON(data)
-	if err != nil {
-		return fmt.Errorf("convert %s: %w", v.Type(), err)
-	}
-	return decoded
+	return fromJSON(v.Interface())
 }
 
 func fromMap(v reflect.Value) any {

@@ -195,6 +195,24 @@ func TestMarshal(t *testing.T) {
 	}
 }
 
+func TestFilter(t *testing.T) {
+	value := expression.MapOf("b", []any{1, "yes"}, "a", nil)
+	text, err := Filter("to_nice_yaml", value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("a: null\nb:\n  - 1\n  - \"yes\"\n", text); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	again, err := Filter("from_yaml", text)
+	if diff := cmp.Diff(any(expression.MapOf("a", nil, "b", []any{1, "yes"})), again, cmp.AllowUnexported(expression.Map{})); err != nil || diff != "" {
+		t.Errorf("error %v (-want +got)\n%s", err, diff)
+	}
+	if _, err := Filter("from_yaml", "a: 1\na: 2"); err == nil || !strings.Contains(err.Error(), "line 2 of the text") {
+		t.Errorf("error %v, want one about line 2", err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{"a: 1", "- {{ x }}", "a: &a [*a]", "a: !vault x", "? [a]\n: b", "<<: {a: 1}", "a: |\n  b\n", "\t", "a: \"\\n x\"", "- 1.5e+3\n- 0644\n- 2026-01-02"} {
 		f.Add([]byte(seed))
