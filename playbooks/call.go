@@ -29,10 +29,21 @@ func (p *parser) call(e entry, extra *entry, task *Task) {
 		return
 	}
 	given := func(name string) bool { return task.Args[name] != nil }
-	err := task.Module.CheckGiven(given, func(name string) bool { return given(name) && task.Args[name].Form != FormTemplate })
-	if err != nil {
+	if err := task.Module.CheckRequired(given); err != nil {
 		p.refuseError(e.key.Position, err)
 	}
+	certain := func(name string) bool { return given(name) && !mayBeOmitted(task.Args[name]) }
+	if err := task.Module.CheckExclusive(certain); err != nil {
+		p.refuseError(e.key.Position, err)
+	}
+}
+
+// mayBeOmitted reports whether an argument can turn out not to be given: `{{ x | default(omit) }}`, or nothing at all.
+func mayBeOmitted(v *Value) bool {
+	if v.Form == FormTemplate {
+		return slices.Contains(v.Template.Names(), "omit")
+	}
+	return v.Form == FormStatic && v.Static == nil
 }
 
 // action turns `action: copy src=a dest=b` and `action: {module: copy, ...}` into what `copy: ...` would be.

@@ -129,7 +129,7 @@ func (m *Module) Decode(values map[string]any) (Args, error) {
 		}
 		args.values[arg.Name] = converted
 	}
-	if err := m.CheckGiven(args.Has, args.Has); err != nil {
+	if err := errors.Join(m.CheckRequired(args.Has), m.CheckExclusive(args.Has)); err != nil {
 		return Args{}, err
 	}
 	return args, m.fillDefaults(args)
