@@ -115,7 +115,7 @@ func commandArgv(args Args) ([]string, error) {
 
 func runProgram(ctx context.Context, call *Call, argv []string, shown any) (*Result, error) {
 	request := wire.Run{
-		Argv: argv, Dir: call.Args.String("chdir"),
+		Argv: argv, Env: call.Environment, Dir: call.Args.String("chdir"),
 		Creates: call.Args.String("creates"), Removes: call.Args.String("removes"),
 		Stdin: call.Args.String("stdin"),
 	}

@@ -90,6 +90,12 @@ func TestCommandAndShell(t *testing.T) {
 			outcome{changed: true, failed: true, message: "non-zero return code", data: map[string]any{"rc": int64(3), "cmd": "ls | wc -l", "stderr_lines": []any{"no"}}},
 		},
 		{
+			"environment", task{module: "shell", args: map[string]any{"cmd": "env", "executable": "/bin/bash"}, env: map[string]string{"NOMAD_ADDR": "x"}, steps: []step{
+				{request: wire.Run{Argv: []string{"/bin/bash", "-c", "env"}, Env: map[string]string{"NOMAD_ADDR": "x"}}, reply: ran},
+			}},
+			outcome{changed: true},
+		},
+		{
 			"creates", task{module: "command", args: map[string]any{"cmd": "x", "creates": "/f"}, steps: []step{
 				{request: wire.Run{Argv: []string{"x"}, Creates: "/f"}, reply: wire.RunResult{Skipped: "/f exists"}},
 			}},

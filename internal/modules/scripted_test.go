@@ -100,6 +100,7 @@ type task struct {
 	args   map[string]any
 	vars   expression.Variables
 	files  map[string]string // src of copy → path
+	env    map[string]string
 	check  bool
 	diff   bool
 	steps  []step
@@ -124,7 +125,7 @@ func (k task) runIn(t *testing.T, ctx context.Context) (*modules.Result, error) 
 	}
 	host := &scripted{t: t, steps: k.steps, dial: k.dial}
 	call := &modules.Call{
-		Name: "h1", Args: args, Check: k.check, Diff: k.diff, Vars: k.vars,
+		Name: "h1", Args: args, Check: k.check, Diff: k.diff, Vars: k.vars, Environment: k.env,
 		Say: func(string, ...any) {},
 		Files: func(name string) (string, error) {
 			if path, ok := k.files[name]; ok {
