@@ -41,9 +41,9 @@ func (s starter) directories() []string {
 		return words
 	}
 	if s.foreign() {
-		return []string{`/var/tmp/drover-"$u"-shared`}
+		return []string{`/var/tmp/drover-"$(id -u)"-shared`}
 	}
-	return []string{`"$HOME"/.cache/drover`, `"$HOME"/.drover`, `/var/tmp/drover-"$u"`}
+	return []string{`"$HOME"/.cache/drover`, `"$HOME"/.drover`, `/var/tmp/drover-"$(id -u)"`}
 }
 
 // modes are those of the directory, and of the program in it.
@@ -58,25 +58,33 @@ func (s starter) modes() (directory, program string) {
 // on one line and without an exclamation mark, which csh would take for itself.
 func (s starter) command() string { return "exec /bin/sh -c " + quote(s.script()) }
 
+// script starts as few programs as it can, since every connection runs it: uname, sha256sum and the agent.
 func (s starter) script() string {
 	directory, _ := s.modes()
-	say := func(text string) string { return fmt.Sprintf(`echo "%s %s"; `, s.token, text) }
 	var b strings.Builder
-	b.WriteString("umask 077; LC_ALL=C; export LC_ALL; u=$(id -u); m=$(uname -m); case $m in ")
+	b.WriteString("umask 077; LC_ALL=C; export LC_ALL; m=$(uname -m); case $m in ")
 	for _, platform := range slices.Sorted(maps.Keys(s.agents)) {
-		arch := strings.TrimPrefix(platform, "linux-")
-		fmt.Fprintf(&b, "%s) a=%s; h=%s;; ", strings.Join(machines()[arch], "|"), platform, s.agents[platform].SHA256)
+		arch, sum := strings.TrimPrefix(platform, "linux-"), s.agents[platform].SHA256
+		fmt.Fprintf(&b, "%s) a=%s; h=%s; n=drover-agent-%s;; ", strings.Join(machines()[arch], "|"), platform, sum, sum[:32])
 	}
-	b.WriteString("*) " + say("machine $m") + "exit 0;; esac; n=drover-agent-$(echo $h | cut -c1-32); p=; r=; for d in " + strings.Join(s.directories(), " ") + "; do ")
+	b.WriteString("*) " + s.say("machine $m") + "exit 0;; esac; ")
 	// The directory must be ours alone, else whoever can write there decides what runs.
-	b.WriteString(`if [ -f "$d/$n" ] && [ -O "$d" ] && [ -O "$d/$n" ]; then if [ "$(sha256sum <"$d/$n" 2>/dev/null | cut -c1-64)" = $h ]; then ` + s.start(`"$d/$n"`) + "; fi; fi; done; ")
-	b.WriteString("for d in " + strings.Join(s.directories(), " ") + "; do ")
-	b.WriteString(`if mkdir -p "$d" 2>/dev/null && [ -O "$d" ] && chmod ` + directory + ` "$d" 2>/dev/null; then t="$d/.try-$$"; `)
+	b.WriteString(`look() { if [ -f "$1/$n" ] && [ -O "$1" ] && [ -O "$1/$n" ]; then case "$(sha256sum <"$1/$n" 2>/dev/null)" in "$h "*) ` + s.start(`"$1/$n"`) + ";; esac; fi; }; ")
 	// An empty file that may be executed is an empty script, except on a file system mounted noexec.
-	b.WriteString(`if (: >"$t") 2>/dev/null && chmod 700 "$t"; then if "$t" 2>/dev/null; then rm -f "$t"; ` + say("send $a $d/$n") + `exit 0; fi; rm -f "$t"; r="$r $d: noexec;"; else r="$r $d: not writable;"; fi; `)
-	b.WriteString(`else r="$r $d: not usable or not ours;"; fi; done; ` + say("nowhere$r") + "exit 0")
+	b.WriteString(`r=; place() { t="$1/.try-$$"; if (mkdir -p "$1" && [ -O "$1" ] && chmod ` + directory + ` "$1") 2>/dev/null; then ` +
+		`if (: >"$t" && chmod 700 "$t") 2>/dev/null; then if "$t" 2>/dev/null; then rm -f "$t"; ` + s.say("send $a $1/$n") + `exit 0; fi; rm -f "$t"; r="$r $1: noexec;"; else r="$r $1: not writable;"; fi; ` +
+		`else r="$r $1: not usable or not ours;"; fi; }; `)
+	for _, step := range []string{"look ", "place "} {
+		for _, dir := range s.directories() {
+			b.WriteString(step + dir + "; ")
+		}
+	}
+	b.WriteString(s.say("nowhere$r") + "exit 0")
 	return b.String()
 }
+
+// say prints one of the lines that readToken understands.
+func (s starter) say(text string) string { return fmt.Sprintf(`echo "%s %s"; `, s.token, text) }
 
 // start returns the shell command that becomes the agent.
 func (s starter) start(program string) string {
