@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,12 +40,16 @@ func launch(ctx context.Context, m *manager, r *record) error {
 		{Name: "RestartUSec", Value: godbus.MakeVariant(uint64(100 * time.Millisecond / time.Microsecond))},
 		{Name: "StartLimitIntervalUSec", Value: godbus.MakeVariant(uint64(0))},
 		{Name: "OOMScoreAdjust", Value: godbus.MakeVariant(int32(-1000))},
+		// On a busy host each step between stop and start would wait for its turn.
+		{Name: "Nice", Value: godbus.MakeVariant(int32(-15))},
 		{Name: "CollectMode", Value: godbus.MakeVariant("inactive-or-failed")},
 	}
 	result := make(chan string, 1)
 	if _, err := m.conn.StartTransientUnitContext(ctx, name, "fail", properties, result); err != nil {
-		// systemd before 236 knows neither of the last two under these names.
-		properties = append(properties[:5], properties[6])
+		// systemd before 236 knows neither the start limit under this name nor CollectMode.
+		properties = slices.DeleteFunc(properties, func(p dbus.Property) bool {
+			return p.Name == "StartLimitIntervalUSec" || p.Name == "CollectMode"
+		})
 		if _, again := m.conn.StartTransientUnitContext(ctx, name, "fail", properties, result); again != nil {
 			return failure(wire.KindFailed, "start the service that swaps the binary: %v", err)
 		}

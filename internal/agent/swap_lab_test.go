@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -466,8 +467,12 @@ func (b *bench) awaitEnd(c *client) wire.SwapOutcome {
 // killedEverywhere kills the process that swaps at each step of a good swap and of a reverted one. However it went, the
 // host must end with Nomad running, whole, and with the outcome on record.
 func killedEverywhere(b *bench) {
-	for _, how := range []string{"", "crash"} {
-		for step := 1; step <= 16; step++ {
+	const committed, checked, failed, reverted = 1, 10, 10, 17
+	for _, run := range []struct {
+		how      string
+		from, to int
+	}{{"", committed, checked}, {"crash", failed, reverted}} {
+		for step, how := run.from, run.how; step <= run.to; step++ {
 			b.reset()
 			b.behave(newVersion, how)
 			c, _ := b.connect()
@@ -530,15 +535,21 @@ func gap(b *bench) {
 		}
 		return time.Duration(times[1] - times[0])
 	}
-	b.sh("rm /opt/nomad/up; systemctl restart nomad; while ! test -s /opt/nomad/up; do sleep 0.01; done")
-	bare := measure()
+	var bares, swaps []time.Duration
 	c, _ := b.connect()
-	if got := b.swap(c, asClient); got.State != wire.SwapDone {
-		b.t.Fatalf("outcome: %+v", got)
+	for range 5 {
+		b.reset()
+		b.sh("rm /opt/nomad/up; systemctl restart nomad; while ! test -s /opt/nomad/up; do sleep 0.01; done")
+		bares = append(bares, measure())
+		if got := b.swap(c, asClient); got.State != wire.SwapDone {
+			b.t.Fatalf("outcome: %+v", got)
+		}
+		swaps = append(swaps, measure())
 	}
-	swapped := measure()
-	b.t.Logf("gap of a bare restart %s, of a swap %s", bare, swapped)
-	if swapped > bare+100*time.Millisecond {
-		b.t.Errorf("the gap of a swap is %s, that of a bare restart %s", swapped, bare)
+	slices.Sort(bares)
+	slices.Sort(swaps)
+	b.t.Logf("gaps of a bare restart %s, of a swap %s", bares, swaps)
+	if swaps[2] > bares[2]+150*time.Millisecond {
+		b.t.Errorf("the gap of a swap is %s, that of a bare restart %s (medians)", swaps[2], bares[2])
 	}
 }

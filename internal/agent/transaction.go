@@ -146,8 +146,10 @@ func (t *transaction) forward(ctx context.Context) (ending, error) {
 func (t *transaction) start(ctx context.Context) (ending, error) {
 	unit := t.plan.Request.Unit
 	if !t.has(stepStarted) {
-		if err := t.m.resetFailed(ctx, unit); err != nil {
-			return ending{}, err
+		if t.has(stepResumed) {
+			if err := t.m.resetFailed(ctx, unit); err != nil {
+				return ending{}, err
+			}
 		}
 		word, err := t.m.start(ctx, unit)
 		if err != nil {
@@ -196,8 +198,12 @@ func (t *transaction) stale(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// ready does all that can be done while the old agent still runs: the stop signal and the exchange of the binary.
+// ready does all that can be done while the old agent still runs: the start limit, the stop signal and the exchange of
+// the binary.
 func (t *transaction) ready(ctx context.Context) error {
+	if err := t.m.resetFailed(ctx, t.plan.Request.Unit); err != nil {
+		return err
+	}
 	if signal := t.plan.Request.Signal; signal != wire.StopUnit {
 		if err := installDropIn(ctx, t.m, t.plan.Request.Unit, signal); err != nil {
 			return err

@@ -86,16 +86,17 @@ func killAt(steps string) {
 	want, err := strconv.Atoi(steps)
 	must(err)
 	fmt.Println("watching")
+	pid := 0
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		ended, count := newest()
-		if ended {
+		switch {
+		case ended:
 			fmt.Println("missed")
 			return
-		}
-		if count < want {
-			continue
-		}
-		if pid := swapper(); pid > 0 {
+		case pid == 0:
+			// Found early, so that the kill follows its step at once.
+			pid = swapper()
+		case count >= want:
 			must(syscall.Kill(pid, syscall.SIGKILL))
 			fmt.Println("killed", pid)
 			return
