@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package modules
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"drover/internal/expression"
+	"drover/internal/nomad"
+	"drover/internal/wire"
+)
+
+// fakeCluster is a Nomad cluster in memory: each agent answers HTTP over pipes, as fakeHost's tunnel.
+type fakeCluster struct {
+	t      *testing.T
+	mu     sync.Mutex
+	agents []*fakeAgent
+	facts  map[string]*expression.Map
+	vars   map[string]any // of all hosts
+	said   []string
+	run    Run
+	// stuck makes snapshots fail until something is written; denied answers 403 to what needs management.
+	stuck, denied bool
+	writes        int
+	transfers     []string
+	term          int
+}
+
+type fakeAgent struct {
+	cluster  *fakeCluster
+	name     string
+	server   bool
+	running  bool
+	disk     string // version of the installed file
+	version  string // of the process
+	pid      int
+	leader   bool
+	killMode string
+	leave    nomad.LeaveFlags
+	contact  string // last_contact of a follower
+	applied  int
+	beat     time.Time // last heartbeat of a client
+	drivers  map[string]nomad.Driver
+	alive    bool // the API answers
+	// broken makes the next process of a client end at once.
+	broken   bool
+	ended    bool
+	log      []string // operations in order
+	prepared func()   // runs after a swap was prepared
+	process  []wire.AllocProcess
+}
+
+func newFakeCluster(t *testing.T, servers, clients int) *fakeCluster {
+	t.Helper()
+	c := &fakeCluster{t: t, facts: map[string]*expression.Map{}, vars: map[string]any{}, term: 3}
+	c.run = Run{ID: "r", Directory: t.TempDir(), Environment: func(string) string { return "" }}
+	for i := range servers {
+		c.agents = append(c.agents, &fakeAgent{name: fmt.Sprintf("s%d", i+1), server: true, leader: i == servers-1})
+	}
+	for i := range clients {
+		c.agents = append(c.agents, &fakeAgent{name: fmt.Sprintf("c%d", i+1), beat: time.Now(), drivers: map[string]nomad.Driver{"exec": {Detected: true, Healthy: true}}})
+	}
+	for i, a := range c.agents {
+		a.cluster, a.running, a.alive, a.disk, a.version, a.pid = c, true, true, "1.10.5", "1.10.5", 100+i
+		a.contact, a.applied, a.killMode = "20ms", 50, "process"
+	}
+	return c
+}
+
+func (c *fakeCluster) agent(name string) *fakeAgent {
+	for _, a := range c.agents {
+		if a.name == name {
+			return a
+		}
+	}
+	return nil
+}
+
+// Names implements Fleet.
+func (c *fakeCluster) Names(string) []string {
+	var names []string
+	for _, a := range c.agents {
+		names = append(names, a.name)
+	}
+	return names
+}
+
+// Host implements Fleet.
+func (c *fakeCluster) Host(_ context.Context, name string, _ bool) (Host, error) {
+	if a := c.agent(name); a != nil {
+		return a, nil
+	}
+	return nil, &Unreachable{Host: name, Err: errors.New("no such host")}
+}
+
+// Variable implements Fleet.
+func (c *fakeCluster) Variable(host, name string) (any, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if value, ok := c.facts[host].Get(name); ok {
+		return value, true
+	}
+	value, ok := c.vars[name]
+	return value, ok
+}
+
+// do runs a module on a host and keeps its facts, as the executor does.
+func (c *fakeCluster) do(ctx context.Context, host, module string, args map[string]any) (*Result, error) {
+	m := Among(nomadTable(), module)
+	decoded, err := m.Decode(args)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	call := &Call{
+		Host: c.agent(host), Name: host, Args: decoded, Fleet: c, Become: true, Run: c.run,
+		Say: func(format string, args ...any) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.said = append(c.said, fmt.Sprintf(format, args...))
+		},
+	}
+	result, err := m.Run(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.facts[host] == nil {
+		c.facts[host] = expression.NewMap()
+	}
+	for key, value := range result.Facts.All() {
+		c.facts[host].Set(key, value)
+	}
+	return result, nil
+}
+
+func nomadTable() []Module {
+	return []Module{
+		nomadFactsModule(), nomadPreflightModule(), nomadSnapshotModule(), nomadStageModule(), nomadTransferLeadershipModule(),
+		nomadSwapModule(), nomadServerHealthyModule(), nomadClientReadyModule(), nomadAllocsModule(),
+	}
+}
+
+// must is do for a call that must succeed.
+func (c *fakeCluster) must(host, module string, args map[string]any) *Result {
+	c.t.Helper()
+	result, err := c.do(c.t.Context(), host, module, args)
+	if err != nil {
+		c.t.Fatalf("%s on %s: %v", module, host, err)
+	}
+	if result.Failed {
+		c.t.Fatalf("%s on %s: %s", module, host, result.Message)
+	}
+	return result
+}
+
+func (c *fakeCluster) factsOfAll() {
+	for _, name := range c.Names("all") {
+		c.must(name, "nomad_facts", nil)
+	}
+}
+
+// staged pretends that nomad_stage has run.
+func (c *fakeCluster) staged(version string) {
+	v, err := nomad.ParseVersion(version)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, name := range c.Names("all") {
+		c.facts[name].Set(factStaged, expression.FromGo(stagedFact{Version: v, Path: "/usr/bin/nomad.drover-" + version, SHA256: "x"}))
+	}
+}
+
+// Name implements Host.
+func (a *fakeAgent) Name() string { return a.name }
+
+// Dial implements Host: the agent's HTTP API over a pipe.
+func (a *fakeAgent) Dial(_ context.Context, _, address string) (net.Conn, error) {
+	a.cluster.mu.Lock()
+	defer a.cluster.mu.Unlock()
+	if !a.running || !a.alive || !strings.HasSuffix(address, ":4646") {
+		return nil, errors.New("connection refused")
+	}
+	ours, theirs := net.Pipe()
+	go func() { _ = (&http.Server{Handler: a, ReadHeaderTimeout: time.Minute}).Serve(&oneConn{conn: theirs}) }()
+	return ours, nil
+}
+
+type oneConn struct {
+	conn net.Conn
+	once sync.Once
+	done chan struct{}
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	var conn net.Conn
+	l.once.Do(func() { conn = l.conn })
+	if conn == nil {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+func (l *oneConn) Close() error   { return nil }
+func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
+
+// Receive implements Host.
+func (a *fakeAgent) Receive(_ context.Context, request wire.Request, _ any, into io.Writer) error {
+	switch q := request.(type) {
+	case wire.Read:
+		switch {
+		case strings.HasSuffix(q.Path, ".hcl") && a.server:
+			_, err := io.WriteString(into, `data_dir = "/opt/nomad" server { enabled = true }`)
+			return err
+		case strings.HasSuffix(q.Path, "node-id"):
+			_, err := io.WriteString(into, "id-"+a.name)
+			return err
+		case strings.HasPrefix(q.Path, "/opt/nomad/server/keystore/"):
+			_, err := io.WriteString(into, "key")
+			return err
+		}
+	}
+	return &wire.Error{Kind: wire.KindNotFound, Message: "no such file"}
+}
+
+// Call implements Host.
+func (a *fakeAgent) Call(_ context.Context, request wire.Request, _ io.Reader, reply any) error {
+	result, err := a.operation(request)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(result)
+	if err != nil {
+		return err
+	}
+	return json.NewDecoder(bytes.NewReader(text)).Decode(reply)
+}
+
+func (a *fakeAgent) operation(request wire.Request) (any, error) {
+	c := a.cluster
+	if _, prepare := request.(wire.SwapPrepare); prepare && a.prepared != nil {
+		a.prepared()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a.log = append(a.log, request.Op())
+	switch q := request.(type) {
+	case wire.Facts:
+		return wire.FactsResult{Arch: "x86_64"}, nil
+	case wire.Unit:
+		return a.unit(), nil
+	case wire.UnitLog:
+		return wire.UnitLogResult{Lines: []string{"agent: last words"}}, nil
+	case wire.Agent:
+		return a.describe(), nil
+	case wire.AllocProcesses:
+		return wire.AllocProcessesResult{Processes: a.process}, nil
+	case wire.Run:
+		return wire.RunResult{Stdout: "/opt/nomad/server/keystore/a.json\n"}, nil
+	case wire.SwapPrepare:
+		if q.MainPID != a.pid {
+			return nil, &wire.Error{Kind: wire.KindStale, Message: "another process runs"}
+		}
+		a.log[len(a.log)-1] += " " + q.Signal
+		return wire.SwapPrepareResult{Token: "t"}, nil
+	case wire.SwapCommit:
+		return a.swap(), nil
+	case wire.SwapRevert:
+		a.version, a.disk, a.ended, a.pid = "1.10.5", "1.10.5", false, a.pid+1000
+		a.alive = true
+		return wire.SwapOutcome{State: wire.SwapReverted}, nil
+	case wire.SwapSettle:
+		return struct{}{}, nil
+	}
+	return nil, fmt.Errorf("operation %s is not faked", request.Op())
+}
+
+func (a *fakeAgent) swap() wire.SwapOutcome {
+	outcome := wire.SwapOutcome{ID: "swap-" + a.name, State: wire.SwapDone, OldPID: a.pid, NewPID: a.pid + 1000, Stopped: 1e9, Gone: 1.1e9, Checked: 1.4e9}
+	a.pid, a.version, a.disk, a.beat = a.pid+1000, "1.11.0", "1.11.0", time.Now().Add(10*time.Millisecond)
+	a.running = true
+	if a.broken {
+		a.ended, a.alive = true, false
+	}
+	if a.leader {
+		a.leader = false
+		for _, other := range a.cluster.agents {
+			if other.server && other != a {
+				other.leader = true
+				a.cluster.term++
+				break
+			}
+		}
+	}
+	return outcome
+}
+
+func (a *fakeAgent) unit() wire.UnitState {
+	state := wire.UnitState{LoadState: "loaded", ActiveState: "active", MainPID: a.pid, KillSignal: int(syscall.SIGINT), KillMode: a.killMode}
+	if a.ended {
+		state.ActiveState, state.Result = "failed", "exit-code"
+	}
+	if !a.running {
+		state.ActiveState, state.MainPID = "inactive", 0
+	}
+	return state
+}
+
+func (a *fakeAgent) describe() wire.AgentResult {
+	result := wire.AgentResult{
+		Unit: a.unit(), Running: a.running, Binary: "/usr/bin/nomad", BinaryVersion: "Nomad v" + a.disk, BinaryStat: wire.StatResult{Inode: inode(a.disk)},
+		ConfigFiles: []string{"/etc/nomad.d/nomad.hcl"}, DataDir: "/opt/nomad",
+	}
+	if a.running {
+		result.ExeVersion, result.ExeInode, result.Listening = "Nomad v"+a.version, inode(a.version), []string{"0.0.0.0:4646", "0.0.0.0:4647"}
+	}
+	return result
+}
+
+func inode(version string) uint64 {
+	return uint64(len(version))<<8 + uint64(version[2]) + uint64(version[3])
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package modules
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"drover/internal/nomad"
+	"drover/internal/wire"
+)
+
+var toNew = map[string]any{"version": "1.11.0"}
+
+func TestNomadFacts(t *testing.T) {
+	c := newFakeCluster(t, 3, 1)
+	result := c.must("s3", "nomad_facts", nil)
+	var facts nomad.HostFacts
+	if !newCluster(&Call{Fleet: c}).readFact("s3", factNomad, &facts) {
+		t.Fatal("no fact")
+	}
+	if !facts.Leader || facts.Role != "server" || facts.ServerID != "id-s3" || facts.API.Address != "127.0.0.1:4646" || len(facts.RaftServers) != 3 || facts.VersionRunning.String() != "1.10.5" {
+		t.Errorf("facts %+v", facts)
+	}
+	if !slices.Equal(result.Groups, []string{GroupServers}) {
+		t.Errorf("groups %v", result.Groups)
+	}
+	if groups := c.must("c1", "nomad_facts", nil).Groups; !slices.Equal(groups, []string{GroupClients}) {
+		t.Errorf("groups %v", groups)
+	}
+	c.agent("s1").running = false
+	c.must("s1", "nomad_facts", nil)
+	newCluster(&Call{Fleet: c}).readFact("s1", factNomad, &facts)
+	if facts.Role != "server" || facts.Running || facts.ServerID != "id-s1" || facts.VersionDisk.String() != "1.10.5" {
+		t.Errorf("facts of a server that is down: %+v", facts)
+	}
+}
+
+func TestNomadUpgradeOfAWholeCluster(t *testing.T) {
+	c := newFakeCluster(t, 3, 2)
+	c.agent("c1").process = []wire.AllocProcess{{Alloc: "11111111-a", Task: "web", PID: 7, Start: 70}}
+	c.factsOfAll()
+	if message := c.must("s1", "nomad_preflight", toNew).Message; !strings.Contains(message, "5 of 5 hosts to upgrade") {
+		t.Error(message)
+	}
+	c.staged("1.11.0")
+	for _, name := range []string{"s1", "s2", "s3"} {
+		c.must(name, "nomad_transfer_leadership", toNew)
+		if !c.must(name, "nomad_swap", toNew).Changed {
+			t.Errorf("%s was not swapped", name)
+		}
+		c.must(name, "nomad_server_healthy", toNew)
+	}
+	if !slices.Equal(c.transfers, []string{"s1"}) || c.term != 4 {
+		t.Errorf("transfers %v, term %d", c.transfers, c.term)
+	}
+	for _, name := range []string{"c1", "c2"} {
+		c.must(name, "nomad_allocs", map[string]any{"state": "record"})
+		c.must(name, "nomad_swap", toNew)
+		c.must(name, "nomad_client_ready", toNew)
+		c.must(name, "nomad_allocs", map[string]any{"state": "verified"})
+	}
+	for _, a := range c.agents {
+		pid := a.pid
+		if c.must(a.name, "nomad_swap", toNew).Changed || a.pid != pid {
+			t.Errorf("the second run changed %s", a.name)
+		}
+		if !slices.Contains(a.log, "swap_settle") {
+			t.Errorf("%s: the transaction was not settled", a.name)
+		}
+	}
+	c.factsOfAll()
+	if message := c.must("s1", "nomad_preflight", toNew).Message; !strings.Contains(message, "nothing to do") {
+		t.Error(message)
+	}
+	if c.must("s1", "nomad_snapshot", toNew).Changed {
+		t.Error("a snapshot on a run that changes nothing")
+	}
+}
+
+// refused runs nomad_swap on s1 with a short limit and expects that nothing was stopped.
+func refused(t *testing.T, c *fakeCluster, want string) {
+	t.Helper()
+	_, err := c.do(t.Context(), "s1", "nomad_swap", map[string]any{"version": "1.11.0", "timeout": 0.4})
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	if log := c.agent("s1").log; slices.Contains(log, "swap_commit") {
+		t.Errorf("the server was stopped: %v", log)
+	}
+}
+
+func TestNomadSwapKeepsTheQuorum(t *testing.T) {
+	tests := map[string]struct {
+		change func(c *fakeCluster)
+		want   string
+	}{
+		"another is down":      {func(c *fakeCluster) { c.agent("s2").alive = false }, "does not answer for itself"},
+		"another lost contact": {func(c *fakeCluster) { c.agent("s2").contact = "1.5s" }, "not heard from the leader"},
+		"another is behind":    {func(c *fakeCluster) { c.agent("s2").applied = 49 }, "applied index 49"},
+		"no leader":            {func(c *fakeCluster) { c.agent("s3").leader = false }, "no server says that it leads"},
+		"lost after preparing": {func(c *fakeCluster) {
+			c.agent("s1").prepared = func() { c.mu.Lock(); c.agent("s2").alive = false; c.mu.Unlock() }
+		}, "does not answer for itself"},
+		"leaves on all signals": {func(c *fakeCluster) { c.agent("s1").leave = nomad.LeaveFlags{OnInterrupt: true, OnTerminate: true} }, "--allow-leave"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCluster(t, 3, 0)
+			c.factsOfAll()
+			c.staged("1.11.0")
+			test.change(c)
+			refused(t, c, test.want)
+		})
+	}
+}
+
+func TestNomadSwapPreparesAgainWhenAskingTookTooLong(t *testing.T) {
+	s := &swap{call: &Call{Name: "s1"}}
+	if _, err := s.commit(t.Context(), wire.SwapPrepareResult{}, time.Now().Add(-commitWithin-time.Millisecond)); err != errPermissionOld {
+		t.Errorf("an old permission was used: %v", err)
+	}
+}
+
+func TestNomadSwapSendsASafeSignal(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.agent("s1").leave = nomad.LeaveFlags{OnInterrupt: true}
+	c.factsOfAll()
+	c.staged("1.11.0")
+	c.must("s1", "nomad_swap", toNew)
+	if log := c.agent("s1").log; !slices.Contains(log, "swap_prepare TERM") {
+		t.Errorf("log %v", log)
+	}
+}
+
+func TestNomadSwapMovesDriftedLeadershipBack(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.factsOfAll()
+	c.staged("1.11.0")
+	c.must("s1", "nomad_swap", toNew)
+	c.agent("s1").leader, c.agent("s3").leader = true, false
+	c.must("s2", "nomad_swap", toNew)
+	if !slices.Equal(c.transfers, []string{"s3"}) {
+		t.Errorf("transfers %v", c.transfers)
+	}
+	if !slices.ContainsFunc(c.said, func(line string) bool { return strings.Contains(line, "landed on an upgraded server") }) {
+		t.Errorf("not said: %v", c.said)
+	}
+}
+
+func TestNomadSwapRepairsADownServer(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.factsOfAll()
+	c.agent("s1").running, c.agent("s1").pid = false, 0
+	c.factsOfAll()
+	c.staged("1.11.0")
+	if !c.must("s1", "nomad_swap", toNew).Changed {
+		t.Error("not repaired")
+	}
+}
+
+func TestNomadSwapTakesABrokenClientBack(t *testing.T) {
+	c := newFakeCluster(t, 1, 1)
+	c.agent("c1").broken = true
+	c.factsOfAll()
+	c.staged("1.11.0")
+	_, err := c.do(t.Context(), "c1", "nomad_swap", toNew)
+	if err == nil || !strings.Contains(err.Error(), "old binary and the client's state are back") || !strings.Contains(err.Error(), "last words") {
+		t.Errorf("error %v", err)
+	}
+	if log := c.agent("c1").log; !slices.Contains(log, "swap_revert") || c.agent("c1").version != "1.10.5" {
+		t.Errorf("log %v", log)
+	}
+}
+
+func TestNomadSwapWaitsForTheHeartbeat(t *testing.T) {
+	c := newFakeCluster(t, 1, 2)
+	c.factsOfAll()
+	c.staged("1.11.0")
+	// A gap of 9 s needs a budget of 27 s, which TTL 15 s and grace 10 s never give, so the next heartbeat counts.
+	c.must("c2", "nomad_swap", toNew)
+	var record swapFact
+	newCluster(&Call{Fleet: c}).readFact("c2", factSwap, &record)
+	record.Gap = 9000
+	c.facts["c2"].Set(factSwap, factMapValue(record))
+	c.agent("c1").beat = time.Now().Add(-14 * time.Second)
+	time.AfterFunc(300*time.Millisecond, func() { c.mu.Lock(); c.agent("c1").beat = time.Now(); c.mu.Unlock() })
+	c.must("c1", "nomad_swap", toNew)
+	if !slices.ContainsFunc(c.said, func(line string) bool { return strings.Contains(line, "waiting for its next heartbeat") }) {
+		t.Errorf("did not wait: %v", c.said)
+	}
+}
+
+func factMapValue(value any) any { v, _ := factMap("x", value).Get("x"); return v }
+
+func TestNomadServerHealthySaysWhatIsMissing(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.factsOfAll()
+	c.agent("s1").contact = "never"
+	_, err := c.do(t.Context(), "s1", "nomad_server_healthy", map[string]any{"version": "1.11.0", "timeout": 0.3})
+	for _, want := range []string{"runs 1.10.5, not 1.11.0", "not heard from the leader since it started", "last words"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+func TestNomadAllocsNoticesANewProcess(t *testing.T) {
+	c := newFakeCluster(t, 1, 1)
+	agent := c.agent("c1")
+	agent.process = []wire.AllocProcess{{Alloc: "11111111-a", Task: "web", PID: 7, Start: 70}, {Alloc: "22222222-b", Task: "old", PID: 8, Start: 80}}
+	c.factsOfAll()
+	c.must("c1", "nomad_allocs", map[string]any{"state": "record"})
+	agent.process = []wire.AllocProcess{{Alloc: "11111111-a", Task: "web", PID: 7, Start: 71}}
+	_, err := c.do(t.Context(), "c1", "nomad_allocs", map[string]any{"state": "verified", "timeout": 0.1})
+	if err == nil || !strings.Contains(err.Error(), "process 7 of task web in allocation 11111111 has ended") || strings.Contains(err.Error(), "22222222") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestNomadSnapshot(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.factsOfAll()
+	c.stuck = true
+	result := c.must("s1", "nomad_snapshot", toNew)
+	if c.writes != 1 {
+		t.Errorf("%d writes to un-stick the cluster", c.writes)
+	}
+	for _, key := range []string{"snapshot", "keystore"} {
+		path, _ := result.Data.Get(key)
+		info, err := os.Stat(path.(string))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", key, info, err)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(c.run.Directory, ".new-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestVerifySnapshotNoticesDamage(t *testing.T) {
+	if err := nomad.VerifySnapshot(strings.NewReader(string(snapshotOf("state", strings.Repeat("0", 64))))); err == nil {
+		t.Error("a wrong checksum was accepted")
+	}
+	if err := nomad.VerifySnapshot(strings.NewReader("cut")); err == nil {
+		t.Error("no archive was accepted")
+	}
+}
+
+func TestNomadPreflightNamesMissingRights(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.factsOfAll()
+	c.denied = true
+	result, err := c.do(t.Context(), "s1", "nomad_preflight", toNew)
+	if err != nil || !result.Failed {
+		t.Fatalf("not refused: %v", err)
+	}
+	for _, want := range []string{"may not take a snapshot", "may not move leadership", "may not read the raft configuration"} {
+		if !strings.Contains(result.Message, want) {
+			t.Errorf("no %q in %s", want, result.Message)
+		}
+	}
+	for _, a := range c.agents {
+		if slices.ContainsFunc(a.log, func(op string) bool { return strings.HasPrefix(op, "swap") || op == "stage" }) {
+			t.Errorf("%s was touched: %v", a.name, a.log)
+		}
+	}
+}
+
+func TestLeaderIsFoundByAsking(t *testing.T) {
+	c := newFakeCluster(t, 3, 1)
+	c.factsOfAll()
+	c.agent("s3").leader, c.agent("s2").leader = false, true
+	name, err := Leader(context.Background(), c, c.run, true)
+	if err != nil || name != "s2" {
+		t.Errorf("leader %q, %v", name, err)
+	}
+}
