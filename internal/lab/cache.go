@@ -36,7 +36,7 @@ func lockCache(ctx context.Context, path string, p *progress) (unlock func(), er
 	return func() { file.Close() }, nil
 }
 
-// buildLimit bounds the wait for another process that fills the cache, as well as the filling.
+// buildLimit bounds the filling of the cache, and the wait for another process that does it.
 const buildLimit = 30 * time.Minute
 
 func (p *progress) waitQuietly(ctx context.Context, what string, try func() error) error {

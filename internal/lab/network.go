@@ -87,7 +87,7 @@ func (l *Lab) cable(ctx context.Context, port, netns string, address netip.Addr)
 	})
 }
 
-// frontCable connects the bastion to nothing but the jump host, which does not forward.
+// frontCable connects the bastion to nothing but the jump host. The other hosts have no route back to that side.
 func (l *Lab) frontCable(ctx context.Context) error {
 	bastion, jump := l.state.bastionNetns(), l.state.hostNetns("j1")
 	if err := l.ip(ctx, bastion, []string{
@@ -99,14 +99,9 @@ func (l *Lab) frontCable(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := l.ip(ctx, jump, []string{
+	return l.ip(ctx, jump, []string{
 		addAddress(frontInterface, jumpFront),
 		"link set " + frontInterface + " up",
-	}); err != nil {
-		return err
-	}
-	return inNetns(jump, func() error {
-		return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0)
 	})
 }
 

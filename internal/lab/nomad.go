@@ -201,6 +201,8 @@ func buildNomad(ctx context.Context, version, dir string, mod, sum []byte, p *pr
 			return fmt.Errorf("build Nomad %s: %w", version, err)
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, buildLimit)
+	defer cancel()
 	p.say("Nomad %s: building it from its Go module (once, 1-5 minutes on two cores)", version)
 	cmd := exec.CommandContext(ctx, "env", "GOWORK=off", "CGO_ENABLED=1",
 		"go", "build", "-v", "-mod=readonly", "-trimpath", "-tags", nomadTags, "-o", "nomad", nomadModule)

@@ -51,6 +51,8 @@ func rootfs(ctx context.Context, cache string, p *progress) (string, error) {
 	if err := os.RemoveAll(partial); err != nil {
 		return "", fmt.Errorf("clear a half made Debian root: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, buildLimit)
+	defer cancel()
 	p.say("Debian root: mmdebstrap makes one (once, 20-60s)")
 	args := append(recipe, debianSuite, partial)
 	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
