@@ -4,7 +4,6 @@ package expression
 
 import (
 	"fmt"
-
 	"strings"
 	"unicode"
 )
@@ -256,9 +255,11 @@ func filterSplitExt(_ *invocation, value any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	extension := s[max(strings.LastIndexByte(s, 46), 0):]
-	if name := strings.TrimLeft(basename(s), "."); !strings.Contains(name, ".") {
-		extension = ""
+	// Dots at the beginning of a name do not begin an extension.
+	name := strings.TrimLeft(basename(s), ".")
+	dot := strings.LastIndexByte(name, '.')
+	if dot < 0 {
+		return []any{s, ""}, nil
 	}
-	return []any{strings.TrimSuffix(s, extension), extension}, nil
+	return []any{strings.TrimSuffix(s, name[dot:]), name[dot:]}, nil
 }

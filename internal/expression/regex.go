@@ -20,8 +20,12 @@ func compilePattern(pattern string, ignoreCase, multiLine bool) (*regexp.Regexp,
 		return nil, fmt.Errorf("the pattern is longer than %d bytes", maxPattern)
 	}
 	for _, unsupported := range []struct{ mark, what string }{
-		{"(?=", "lookahead"}, {"(?!", "negative lookahead"},
-		{"(?<=", "lookbehind"}, {"(?<!", "negative lookbehind"}, {"(?P=", "a back-reference"}, {"(?(", "a condition"},
+		{"(?=", "lookahead"},
+		{"(?!", "negative lookahead"},
+		{"(?<=", "lookbehind"},
+		{"(?<!", "negative lookbehind"},
+		{"(?P=", "a back-reference"},
+		{"(?(", "a condition"},
 	} {
 		if strings.Contains(pattern, unsupported.mark) {
 			return nil, fmt.Errorf("the pattern %q uses %s %q, which RE2 patterns do not have", pattern, unsupported.what, unsupported.mark)
@@ -43,8 +47,7 @@ func compilePattern(pattern string, ignoreCase, multiLine bool) (*regexp.Regexp,
 	}
 	compiled, err := regexp.Compile(translated)
 	if err != nil {
-		var syntax interface{ Error() string } = err
-		return nil, fmt.Errorf("invalid pattern %q: %s", pattern, strings.TrimPrefix(syntax.Error(), "error parsing regexp: "))
+		return nil, fmt.Errorf("invalid pattern %q: %s", pattern, strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
 	return compiled, nil
 }
@@ -63,7 +66,8 @@ func translatePattern(pattern string) (string, error) {
 			b.WriteString(`\z`)
 		case c >= '1' && c <= '9':
 			return "", fmt.Errorf(`the pattern %q uses the back-reference \%c, which RE2 patterns do not have`, pattern, c)
-		case c == '"' || c == '\'' || c == '/' || c == '-' || c == '_' || c == ' ' || c == '#' || c == '@' || c == ':' || c == ',' || c == '=' || c == '&' || c == '~' || c == '<' || c == '>' || c == '%' || c == '!' || c == ';' || c == '`':
+		case strings.IndexByte("\"'/-_ #@:,=&~<>%!;`", c) >= 0:
+			// Python lets any sign be escaped, RE2 only those that mean something.
 			b.WriteString(regexp.QuoteMeta(string(c)))
 		default:
 			b.WriteByte('\\')
