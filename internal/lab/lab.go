@@ -141,17 +141,17 @@ func (l *Lab) build(ctx context.Context, p *progress) error {
 	return l.save()
 }
 
-// ingredients finds or makes the two things that labs share.
+// ingredients finds or makes the two things that labs share. Nomad comes first: a version that is not to be had ends it at once.
 func ingredients(ctx context.Context, o Options, p *progress) (root, binary string, err error) {
-	if root = o.Rootfs; root != "" {
-		err = checkRootfs(root)
-	} else {
-		root, err = rootfs(ctx, o.Dirs.Cache, p)
+	if o.Servers+o.Clients > 0 {
+		if binary, err = findNomad(ctx, o.Version, o.NomadDir, o.Dirs.Cache, p); err != nil {
+			return "", "", err
+		}
 	}
-	if err != nil || o.Servers+o.Clients == 0 {
-		return root, "", err
+	if o.Rootfs != "" {
+		return o.Rootfs, binary, checkRootfs(o.Rootfs)
 	}
-	binary, err = findNomad(ctx, o.Version, o.NomadDir, o.Dirs.Cache, p)
+	root, err = rootfs(ctx, o.Dirs.Cache, p)
 	return root, binary, err
 }
 

@@ -258,7 +258,7 @@ func (b *buildCount) line(text string) {
 	} else {
 		b.compiled++
 	}
-	if time.Since(b.said) > 3*time.Second {
+	if time.Since(b.said) > 5*time.Second {
 		b.said = time.Now()
 		b.p.say("  Nomad %s: %d modules fetched, %d of about %d packages compiled", b.version, b.downloaded, b.compiled, knownPackages)
 	}

@@ -208,7 +208,7 @@ func (l *Lab) withConsole(err error) error {
 		if readErr != nil || i == hosts {
 			break
 		}
-		all := strings.Split(strings.TrimSpace(string(text)), "\n")
+		all := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
 		for _, line := range all[max(0, len(all)-lines):] {
 			err = fmt.Errorf("%w\n  console of %s: %s", err, host.Name, printable(line))
 		}
