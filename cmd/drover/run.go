@@ -114,7 +114,7 @@ func (p *playFlags) carryOut(ctx context.Context, fl *fleet, book *playbooks.Pla
 		Become: p.become, BecomeUser: p.becomeUser,
 		Connect: fl, Sink: sink, Abort: abortContext(ctx), Run: fl.moduleRun(),
 		Files:  func(name string) (string, error) { return findFile(dir, name) },
-		Lookup: fl.lookup,
+		Lookup: fl.lookup, MadeGroups: []string{modules.GroupServers, modules.GroupClients},
 	})
 }
 
