@@ -41,7 +41,7 @@ func withUsers(sudoers string) sshdOption {
 		}
 		rules := "Defaults use_pty, lecture=always\nfree ALL=(ALL) NOPASSWD: ALL\noperator ALL=(ALL) ALL\n" + sudoers
 		var script strings.Builder
-		script.WriteString("set -e; mount --make-rprivate /; ")
+		script.WriteString("set -e; mount --make-rprivate /; mkdir -p /run/drover; mount -t tmpfs none /run/drover; ")
 		for name, file := range map[string]struct {
 			text string
 			mode os.FileMode

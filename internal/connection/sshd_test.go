@@ -49,7 +49,7 @@ func buildAgent(pkg string) (fs.FS, error) {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "agent")
-	build := exec.Command("go", "build", "-o", program, pkg)
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", program, pkg)
 	if output, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, output)
 	}
@@ -90,7 +90,25 @@ type sshd struct {
 	user       string
 	before     []string // what the server is started by
 	process    *exec.Cmd
-	log        *bytes.Buffer
+	log        *serverLog
+}
+
+// serverLog is what the server says, which may be read while it runs.
+type serverLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *serverLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *serverLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 type sshdOption func(s *sshd, config *strings.Builder)
@@ -111,7 +129,7 @@ func startSSHD(t testing.TB, options ...sshdOption) *sshd {
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := &sshd{t: t, dir: t.TempDir(), port: freePort(t), user: currentUser(t), log: &bytes.Buffer{}}
+	s := &sshd{t: t, dir: t.TempDir(), port: freePort(t), user: currentUser(t), log: &serverLog{}}
 	s.home = filepath.Join(s.dir, "home")
 	s.knownHosts = filepath.Join(s.dir, "known_hosts")
 	s.keyFile = filepath.Join(s.dir, "client")
