@@ -188,6 +188,16 @@ func TestCopy(t *testing.T) {
 			outcome{changed: true},
 		},
 		{
+			"only the mode, in a check", task{module: "copy", args: args(map[string]any{"mode": "0600"}), check: true, diff: true, steps: []step{
+				{request: look("/etc/n"), reply: same},
+				{
+					request: wire.File{Path: "/etc/n", State: "file", Mode: pointer(uint32(0o600)), Check: true},
+					reply:   wire.FileResult{Changed: true, Before: same, After: same},
+				},
+			}},
+			outcome{changed: true, diff: "--- before: /etc/n\n+++ after: /etc/n\n@@ -1,4 +1,4 @@\n state: file\n-mode: 0640\n+mode: 0600\n owner: nomad\n group: nomad\n"},
+		},
+		{
 			"not forced", task{module: "copy", args: args(map[string]any{"force": false}), steps: []step{{request: look("/etc/n"), reply: old}}},
 			outcome{},
 		},
