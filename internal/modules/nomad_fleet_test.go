@@ -60,6 +60,7 @@ type fakeAgent struct {
 	log      []string // operations in order
 	prepared func()   // runs after a swap was prepared
 	process  []wire.AllocProcess
+	ran      []string // the last program
 }
 
 func newFakeCluster(t *testing.T, servers, clients int) *fakeCluster {
@@ -267,6 +268,7 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 	case wire.AllocProcesses:
 		return wire.AllocProcessesResult{Processes: a.process}, nil
 	case wire.Run:
+		a.ran = q.Argv
 		return wire.RunResult{Stdout: "/opt/nomad/server/keystore/a.json\n"}, nil
 	case wire.SwapPrepare:
 		if q.MainPID != a.pid {

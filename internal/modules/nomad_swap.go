@@ -60,8 +60,11 @@ type swapFact struct {
 	Reached uint64             `json:"reached"`
 	Node    *nomad.Node        `json:"node"` // a client before the stop
 	// Before are the names that must not change.
-	ServerID, NodeName, Region, DataDir string
-	Settled                             bool `json:"settled"` // the host needs no copies any more
+	ServerID string `json:"server_id"`
+	NodeName string `json:"node_name"`
+	Region   string `json:"region"`
+	DataDir  string `json:"data_dir"`
+	Settled  bool   `json:"settled"` // the host needs no copies any more
 }
 
 // swap is one execution of nomad_swap.
@@ -76,8 +79,10 @@ type swap struct {
 	leaves  bool // the signal makes the server leave
 	// measured says that the record's gap is the one up to the first heartbeat.
 	measured bool
-	voice    voice
-	record   swapFact
+	// backup is where server/ was copied before an accepted outage, "" when it was not.
+	backup string
+	voice  voice
+	record swapFact
 }
 
 func nomadSwap(ctx context.Context, call *Call) (*Result, error) {

@@ -38,6 +38,9 @@ func (s *swap) stopServer(ctx context.Context) (wire.SwapOutcome, error) {
 		if moved {
 			continue
 		}
+		if err := s.backUp(ctx, answers, reached); err != nil {
+			return wire.SwapOutcome{}, err
+		}
 		outcome, err := s.prepareAskCommit(ctx, reached, &problems)
 		if errors.Is(err, errPermissionOld) {
 			s.voice.say("asking the voters took too long, preparing again")
@@ -104,4 +107,30 @@ func (s *swap) keepLeaderLast(ctx context.Context, answers []nomad.Answer) (move
 		return false, nil
 	}
 	return true, nil
+}
+
+// backUp copies server/ beside itself before a stop that only an accepted outage allows: without a quorum there may be
+// no snapshot to go back to.
+func (s *swap) backUp(ctx context.Context, answers []nomad.Answer, reached uint64) error {
+	question := nomad.StopQuestion{Stopping: s.call.Name, Down: s.down(), Answers: answers, Reached: reached, Now: time.Now()}
+	question.Accepted.Down = accepted(s.call).Down
+	if s.backup != "" || !accepted(s.call).Outage || len(nomad.MayStop(question)) == 0 {
+		return nil
+	}
+	if s.facts.DataDir == "" {
+		return fmt.Errorf("%s: nothing was stopped: the data directory is not known, so server/ cannot be backed up before the outage", s.call.Name)
+	}
+	from := s.facts.DataDir + "/server"
+	to := from + ".drover-" + s.call.Run.ID
+	s.voice.say("copying " + from + " to " + to + " before the outage")
+	var copied wire.RunResult
+	err := s.call.Host.Call(ctx, wire.Run{Argv: []string{"cp", "-a", "--", from, to}, Creates: to}, nil, &copied)
+	if err == nil && copied.RC != 0 {
+		err = errors.New(copied.Stderr)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: nothing was stopped: copy %s to %s before the outage: %w", s.call.Name, from, to, err)
+	}
+	s.backup = to
+	return nil
 }

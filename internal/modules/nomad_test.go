@@ -164,6 +164,18 @@ func TestNomadSwapRepairsADownServer(t *testing.T) {
 	}
 }
 
+func TestNomadSwapBacksUpBeforeAnAcceptedOutage(t *testing.T) {
+	c := newFakeCluster(t, 2, 0)
+	c.factsOfAll()
+	c.staged("1.11.0")
+	refused(t, c, "would leave 1 of 2")
+	c.must("s1", "nomad_swap", map[string]any{"version": "1.11.0", "accept_outage": true})
+	log := strings.Join(c.agent("s1").log, " ")
+	if !strings.Contains(log, "run swap_prepare  swap_commit") || c.agent("s1").ran[0] != "cp" {
+		t.Errorf("log %s, ran %v", log, c.agent("s1").ran)
+	}
+}
+
 func TestNomadSwapTakesABrokenClientBack(t *testing.T) {
 	c := newFakeCluster(t, 1, 1)
 	c.agent("c1").broken = true

@@ -33,7 +33,7 @@ func Capabilities(ctx context.Context, client *api.Client, leader AgentView) []P
 		}
 	}
 	_, err := AskRaft(ctx, client, false)
-	try("read the raft configuration", "operator:read", err)
+	try("read the raft configuration", "management rights", err)
 	_, err = AskAutopilot(ctx, client)
 	try("read autopilot's health report", "operator:read", err)
 	_, err = AskMembers(ctx, client, "")
