@@ -270,16 +270,34 @@ func TestOneConnectionPerAccount(t *testing.T) {
 	}
 }
 
+// TestAnotherHostIsUnreachable: a module that could not ask another host has failed; its own host is there.
+func TestAnotherHostIsUnreachable(t *testing.T) {
+	w := newWorld(t, "a\nb\n", oneTask(`{name: ask, act: {blame: b}, when: inventory_hostname == 'a'}`))
+	summary := w.run(t)
+	if diff := cmp.Diff([][]string{{"a"}, nil}, [][]string{summary.Failed, summary.Unreachable}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestPanic: a mistake in a module fails its host, and no_log holds for what it says.
+func TestPanic(t *testing.T) {
+	w := newWorld(t, "a\nb\n", oneTask(`{name: work, act: {panic: "{{ inventory_hostname == 'a' }}"}}`))
+	if diff := cmp.Diff([]string{"a"}, w.run(t).Failed); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"work a failed", "work b ok"}, w.events.results()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestBrokenConnectionVariable(t *testing.T) {
-	w := newWorld(t, `a ansible_host="{{ nowhere + 1 }}"`+"\n", oneTask(`{name: work, act: x}`))
+	w := newWorld(t, `a ansible_host="{{ 1 + 'x' }}"`+"\n", oneTask(`{name: work, act: x}`))
 	w.run(t)
-	w2 := newWorld(t, `a ansible_host="{{ 1 + 'x' }}"`+"\n", oneTask(`{name: work, act: x}`))
-	w2.run(t)
-	message := fmt.Sprint(w2.events.result(t, "work", "a")["msg"])
+	message := fmt.Sprint(w.events.result(t, "work", "a")["msg"])
 	if !strings.Contains(message, "variable ansible_host of a") {
 		t.Error(message)
 	}
-	if len(w2.fleet.began) > 0 {
+	if len(w.fleet.began) > 0 {
 		t.Error("the module ran")
 	}
 }

@@ -108,6 +108,7 @@ func fakeModules(fleet *memoryFleet) []modules.Module {
 			{Name: "refuse", Kind: modules.Boolean},
 			{Name: "panic", Kind: modules.Boolean},
 			{Name: "lose", Kind: modules.Boolean},
+			{Name: "blame", Kind: modules.String, Doc: "another host, which it cannot reach"},
 			{Name: "data", Kind: modules.Dict},
 			{Name: "facts", Kind: modules.Dict},
 			{Name: "groups", Kind: modules.List},
@@ -164,6 +165,8 @@ func act(ctx context.Context, call *modules.Call) (*modules.Result, error) {
 		panic("out of its depth")
 	case call.Args.Bool("lose"):
 		return nil, &modules.Unreachable{Host: call.Host.Name(), Err: errors.New("connection lost")}
+	case call.Args.Has("blame"):
+		return nil, &modules.Unreachable{Host: call.Args.String("blame"), Err: errors.New("connection lost")}
 	case call.Args.Bool("refuse"):
 		return nil, refusal{errors.New("quorum would be lost")}
 	}

@@ -33,7 +33,9 @@ func (p *playRun) indexHandlers(s *scope) error {
 			return err
 		}
 		p.handlers.inOrder = append(p.handlers.inOrder, h)
-		if h.name != "" {
+		if h.name == "" {
+			h.name = task.Called
+		} else {
 			p.handlers.byName[h.name] = h
 		}
 		for _, topic := range task.Listen {
@@ -130,7 +132,6 @@ func (b *batchRun) reportPending(hosts []string) {
 			if !h.pending[host] {
 				continue
 			}
-			delete(h.pending, host)
 			b.r.summary.Pending = append(b.r.summary.Pending, Pending{Handler: h.name, Host: host})
 			b.r.warn(b.view.name, host, "%s: handler %q was notified and did not run, because the host failed or the play was stopped before", host, h.name)
 		}
