@@ -166,7 +166,7 @@ func (inv *Inventory) AddToGroup(host *Host, name string) (changed bool, err err
 		inv.named[groupUngrouped].remove(host)
 	}
 	inv.measure()
-	clear(inv.merged)
+	delete(inv.merged, host)
 	return true, nil
 }
 

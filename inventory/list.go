@@ -3,6 +3,7 @@
 package inventory
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func (inv *Inventory) Graph(name string) (string, error) {
 		if hint := nearest.Hint(name, known); hint != "" {
 			message += "; " + hint
 		}
-		return "", fmt.Errorf("%s", message)
+		return "", errors.New(message)
 	}
 	var b strings.Builder
 	group.draw(&b, 0)

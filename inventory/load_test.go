@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"drover/inventory"
@@ -207,6 +208,32 @@ role: server
 	all, _ := inv.Group("all")
 	if len(all) != 2 {
 		t.Errorf("all has %v", names(all))
+	}
+}
+
+// TestConcurrentUse is for the race detector: hosts join groups while others are looked up.
+func TestConcurrentUse(t *testing.T) {
+	inv, _, err := one(t, "h.ini", "h[1:50] x=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for _, host := range inv.Hosts() {
+		wait.Go(func() {
+			if _, err := inv.AddToGroup(host, "joined"); err != nil {
+				t.Error(err)
+			}
+			if inv.Vars(host).Len() != 1 || len(inv.GroupNames(host)) != 1 {
+				t.Errorf("%s: %v, %v", host.Name, inv.Vars(host), inv.GroupNames(host))
+			}
+			if hosts, _, err := inv.Match("joined"); err != nil || len(hosts) == 0 {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if joined, _ := inv.Group("joined"); len(joined) != 50 {
+		t.Errorf("%d hosts joined", len(joined))
 	}
 }
 

@@ -68,7 +68,8 @@ func TestCommandAndShell(t *testing.T) {
 		want outcome
 	}{
 		{
-			"words", task{module: "command", args: map[string]any{"cmd": `echo 'a b' "c\"d" e\ f # g`, "chdir": "/tmp"}, steps: []step{
+			"words",
+			task{module: "command", args: map[string]any{"cmd": `echo 'a b' "c\"d" e\ f # g`, "chdir": "/tmp"}, steps: []step{
 				{request: wire.Run{Argv: []string{"echo", "a b", `c"d`, "e f", "#", "g"}, Dir: "/tmp"}, reply: ran},
 			}},
 			outcome{changed: true, data: map[string]any{
@@ -78,50 +79,58 @@ func TestCommandAndShell(t *testing.T) {
 			}},
 		},
 		{
-			"argv", task{module: "command", args: map[string]any{"argv": []any{"seq", 3, "$HOME"}, "strip_empty_ends": false}, steps: []step{
+			"argv",
+			task{module: "command", args: map[string]any{"argv": []any{"seq", 3, "$HOME"}, "strip_empty_ends": false}, steps: []step{
 				{request: wire.Run{Argv: []string{"seq", "3", "$HOME"}}, reply: ran},
 			}},
 			outcome{changed: true, data: map[string]any{"stdout": "a\nb\n\n"}},
 		},
 		{
-			"shell", task{module: "shell", args: map[string]any{"cmd": "ls | wc -l", "stdin": "x"}, steps: []step{
+			"shell",
+			task{module: "shell", args: map[string]any{"cmd": "ls | wc -l", "stdin": "x"}, steps: []step{
 				{request: wire.Run{Argv: []string{"/bin/sh", "-c", "ls | wc -l"}, Stdin: "x\n"}, reply: wire.RunResult{RC: 3, Stderr: "no"}},
 			}},
 			outcome{changed: true, failed: true, message: "non-zero return code", data: map[string]any{"rc": int64(3), "cmd": "ls | wc -l", "stderr_lines": []any{"no"}}},
 		},
 		{
-			"environment", task{module: "shell", args: map[string]any{"cmd": "env", "executable": "/bin/bash"}, env: map[string]string{"NOMAD_ADDR": "x"}, steps: []step{
+			"environment",
+			task{module: "shell", args: map[string]any{"cmd": "env", "executable": "/bin/bash"}, env: map[string]string{"NOMAD_ADDR": "x"}, steps: []step{
 				{request: wire.Run{Argv: []string{"/bin/bash", "-c", "env"}, Env: map[string]string{"NOMAD_ADDR": "x"}}, reply: ran},
 			}},
 			outcome{changed: true},
 		},
 		{
-			"creates", task{module: "command", args: map[string]any{"cmd": "x", "creates": "/f"}, steps: []step{
+			"creates",
+			task{module: "command", args: map[string]any{"cmd": "x", "creates": "/f"}, steps: []step{
 				{request: wire.Run{Argv: []string{"x"}, Creates: "/f"}, reply: wire.RunResult{Skipped: "/f exists"}},
 			}},
 			outcome{message: "/f exists", data: map[string]any{"stdout": "skipped, /f exists", "rc": int64(0)}},
 		},
 		{
-			"no such program", task{module: "command", args: map[string]any{"cmd": "nomda"}, steps: []step{
+			"no such program",
+			task{module: "command", args: map[string]any{"cmd": "nomda"}, steps: []step{
 				{request: wire.Run{Argv: []string{"nomda"}}, err: &wire.Error{Kind: wire.KindNotFound, Message: "no program nomda"}},
 			}},
 			outcome{failed: true, message: "no program nomda", data: map[string]any{"rc": int64(2), "stdout": ""}},
 		},
 		{
-			"lost", task{module: "command", args: map[string]any{"cmd": "x"}, steps: []step{
+			"lost",
+			task{module: "command", args: map[string]any{"cmd": "x"}, steps: []step{
 				{request: wire.Run{Argv: []string{"x"}}, err: &modules.Unreachable{Host: "h1", Err: errors.New("cut")}},
 			}},
 			outcome{err: "h1: cut"},
 		},
 		{"check", task{module: "command", args: map[string]any{"cmd": "x"}, check: true}, outcome{skipped: true, message: "would run"}},
 		{
-			"check with creates", task{module: "command", args: map[string]any{"cmd": "x", "creates": "/f"}, check: true, steps: []step{
+			"check with creates",
+			task{module: "command", args: map[string]any{"cmd": "x", "creates": "/f"}, check: true, steps: []step{
 				{request: wire.Stat{Path: "/f", Follow: true}, reply: wire.StatResult{}},
 			}},
 			outcome{changed: true, message: "would run"},
 		},
 		{
-			"check with removes", task{module: "shell", args: map[string]any{"cmd": "x", "removes": "/f"}, check: true, steps: []step{
+			"check with removes",
+			task{module: "shell", args: map[string]any{"cmd": "x", "removes": "/f"}, check: true, steps: []step{
 				{request: wire.Stat{Path: "/f", Follow: true}, reply: wire.StatResult{}},
 			}},
 			outcome{message: "skipped, since /f does not exist"},
@@ -161,34 +170,39 @@ func TestCopy(t *testing.T) {
 		want outcome
 	}{
 		{
-			"new file", task{module: "copy", args: args(nil), steps: []step{
+			"new file",
+			task{module: "copy", args: args(nil), steps: []step{
 				{request: look("/etc/n"), reply: wire.StatResult{}},
 				{request: put, body: "new\n", reply: wire.WriteResult{Changed: true}},
 			}},
 			outcome{changed: true, data: map[string]any{"dest": "/etc/n", "checksum": sum("new\n"), "size": int64(4)}},
 		},
 		{
-			"everything", task{module: "copy", args: args(map[string]any{"mode": "0600", "owner": "root", "group": "0", "backup": true}), steps: []step{
+			"everything",
+			task{module: "copy", args: args(map[string]any{"mode": "0600", "owner": "root", "group": "0", "backup": true}), steps: []step{
 				{request: look("/etc/n"), reply: old},
 				{request: full, body: "new\n", reply: wire.WriteResult{Changed: true, Backup: "/etc/n.1~"}},
 			}},
 			outcome{changed: true, data: map[string]any{"backup_file": "/etc/n.1~"}},
 		},
 		{
-			"unchanged", task{module: "copy", args: args(map[string]any{"mode": "0640", "owner": "nomad", "group": "98"}), steps: []step{
+			"unchanged",
+			task{module: "copy", args: args(map[string]any{"mode": "0640", "owner": "nomad", "group": "98"}), steps: []step{
 				{request: look("/etc/n"), reply: same},
 			}},
 			outcome{data: map[string]any{"mode": "0640", "owner": "nomad", "checksum": sum("new\n"), "state": "file"}},
 		},
 		{
-			"only the mode", task{module: "copy", args: args(map[string]any{"mode": "0600"}), steps: []step{
+			"only the mode",
+			task{module: "copy", args: args(map[string]any{"mode": "0600"}), steps: []step{
 				{request: look("/etc/n"), reply: same},
 				{request: wire.File{Path: "/etc/n", State: "file", Mode: pointer(uint32(0o600))}, reply: wire.FileResult{Changed: true, After: same}},
 			}},
 			outcome{changed: true},
 		},
 		{
-			"only the mode, in a check", task{module: "copy", args: args(map[string]any{"mode": "0600"}), check: true, diff: true, steps: []step{
+			"only the mode, in a check",
+			task{module: "copy", args: args(map[string]any{"mode": "0600"}), check: true, diff: true, steps: []step{
 				{request: look("/etc/n"), reply: same},
 				{
 					request: wire.File{Path: "/etc/n", State: "file", Mode: pointer(uint32(0o600)), Check: true},
@@ -198,32 +212,37 @@ func TestCopy(t *testing.T) {
 			outcome{changed: true, diff: "--- before: /etc/n\n+++ after: /etc/n\n@@ -1,4 +1,4 @@\n state: file\n-mode: 0640\n+mode: 0600\n owner: nomad\n group: nomad\n"},
 		},
 		{
-			"not forced", task{module: "copy", args: args(map[string]any{"force": false}), steps: []step{{request: look("/etc/n"), reply: old}}},
+			"not forced",
+			task{module: "copy", args: args(map[string]any{"force": false}), steps: []step{{request: look("/etc/n"), reply: old}}},
 			outcome{},
 		},
 		{
-			"file into directory", task{module: "copy", args: map[string]any{"src": "nomad.hcl", "dest": "/etc"}, files: map[string]string{"nomad.hcl": source}, steps: []step{
+			"file into directory",
+			task{module: "copy", args: map[string]any{"src": "nomad.hcl", "dest": "/etc"}, files: map[string]string{"nomad.hcl": source}, steps: []step{
 				{request: look("/etc"), reply: wire.StatResult{Exists: true, Type: "directory"}},
 				{request: look("/etc/nomad.hcl"), reply: same},
 			}},
 			outcome{data: map[string]any{"dest": "/etc/nomad.hcl"}},
 		},
 		{
-			"file with a slash", task{module: "copy", args: map[string]any{"src": "nomad.hcl", "dest": "/etc/"}, files: map[string]string{"nomad.hcl": source}, steps: []step{
+			"file with a slash",
+			task{module: "copy", args: map[string]any{"src": "nomad.hcl", "dest": "/etc/"}, files: map[string]string{"nomad.hcl": source}, steps: []step{
 				{request: look("/etc/nomad.hcl"), reply: wire.StatResult{}},
 				{request: wire.Write{Path: "/etc/nomad.hcl", Size: 4, SHA256: sum("new\n")}, body: "new\n", reply: wire.WriteResult{Changed: true}},
 			}},
 			outcome{changed: true},
 		},
 		{
-			"check with diff writes nothing", task{module: "copy", args: args(nil), check: true, diff: true, steps: []step{
+			"check with diff writes nothing",
+			task{module: "copy", args: args(nil), check: true, diff: true, steps: []step{
 				{request: look("/etc/n"), reply: old},
 				{request: wire.Read{Path: "/etc/n", Max: 1 << 20}, reply: wire.ReadResult{Size: 4}, content: "old\n"},
 			}},
 			outcome{changed: true, diff: "--- before: /etc/n\n+++ after: /etc/n\n@@ -1 +1 @@\n-old\n+new\n"},
 		},
 		{
-			"dictionary", task{module: "copy", args: map[string]any{"content": map[string]any{"a": 1}, "dest": "/j"}, steps: []step{
+			"dictionary",
+			task{module: "copy", args: map[string]any{"content": map[string]any{"a": 1}, "dest": "/j"}, steps: []step{
 				{request: look("/j"), reply: wire.StatResult{}},
 				{request: wire.Write{Path: "/j", Size: 7, SHA256: sum(`{"a":1}`)}, body: `{"a":1}`, reply: wire.WriteResult{Changed: true}},
 			}},
@@ -233,7 +252,8 @@ func TestCopy(t *testing.T) {
 		{"no content", task{module: "copy", args: map[string]any{"dest": "/x"}}, outcome{err: "give src or content"}},
 		{"number", task{module: "copy", args: map[string]any{"content": 1.10, "dest": "/x"}}, outcome{err: "write it in quotes"}},
 		{
-			"content onto directory", task{module: "copy", args: args(nil), steps: []step{{request: look("/etc/n"), reply: wire.StatResult{Exists: true, Type: "directory"}}}},
+			"content onto directory",
+			task{module: "copy", args: args(nil), steps: []step{{request: look("/etc/n"), reply: wire.StatResult{Exists: true, Type: "directory"}}}},
 			outcome{err: "dest /etc/n is a directory"},
 		},
 		{"directory as source", task{module: "copy", args: map[string]any{"src": "d", "dest": "/x"}, files: map[string]string{"d": filepath.Dir(source)}}, outcome{err: "is not a regular file"}},
@@ -253,26 +273,30 @@ func TestFile(t *testing.T) {
 		want outcome
 	}{
 		{
-			"directory", task{module: "file", args: map[string]any{"path": "/d", "state": "directory", "mode": "0750", "recurse": true}, steps: []step{
+			"directory",
+			task{module: "file", args: map[string]any{"path": "/d", "state": "directory", "mode": "0750", "recurse": true}, steps: []step{
 				{request: wire.File{Path: "/d", State: "directory", Mode: pointer(uint32(0o750)), Recurse: true}, reply: wire.FileResult{Changed: true, After: directory}},
 			}},
 			outcome{changed: true, data: map[string]any{"path": "/d", "state": "directory", "mode": "0755", "owner": "root"}},
 		},
 		{
-			"no state takes what is there", task{module: "file", args: map[string]any{"dest": "/d", "owner": "nomad"}, steps: []step{
+			"no state takes what is there",
+			task{module: "file", args: map[string]any{"dest": "/d", "owner": "nomad"}, steps: []step{
 				{request: wire.Stat{Path: "/d", Follow: true}, reply: directory},
 				{request: wire.File{Path: "/d", State: "directory", Owner: "nomad"}, reply: wire.FileResult{After: directory}},
 			}},
 			outcome{},
 		},
 		{
-			"check with diff", task{module: "file", args: map[string]any{"path": "/d", "state": "absent"}, check: true, diff: true, steps: []step{
+			"check with diff",
+			task{module: "file", args: map[string]any{"path": "/d", "state": "absent"}, check: true, diff: true, steps: []step{
 				{request: wire.File{Path: "/d", State: "absent", Check: true}, reply: wire.FileResult{Changed: true, Before: directory, After: directory}},
 			}},
 			outcome{changed: true, diff: "--- before: /d\n+++ after: /d\n@@ -1,4 +1 @@\n-state: directory\n-mode: 0755\n-owner: root\n-group: root\n+state: absent\n"},
 		},
 		{
-			"link", task{module: "file", args: map[string]any{"path": "/l", "src": "/t", "state": "link", "force": true}, steps: []step{
+			"link",
+			task{module: "file", args: map[string]any{"path": "/l", "src": "/t", "state": "link", "force": true}, steps: []step{
 				{request: wire.File{Path: "/l", State: "link", Source: "/t", Force: true}, reply: wire.FileResult{Changed: true, After: wire.StatResult{Exists: true, Type: "link"}}},
 			}},
 			outcome{changed: true, data: map[string]any{"state": "link"}},
@@ -352,7 +376,8 @@ func TestLocalModules(t *testing.T) {
 		{"assert holds", task{module: "assert", args: map[string]any{"that": "n == 3", "success_msg": "fine"}}, outcome{message: "fine"}},
 		{"assert quiet", task{module: "assert", args: map[string]any{"that": true, "quiet": true}}, outcome{}},
 		{
-			"assert fails", task{module: "assert", args: map[string]any{"that": []any{"n == 3", "n > 3", "nope"}, "fail_msg": "too few"}},
+			"assert fails",
+			task{module: "assert", args: map[string]any{"that": []any{"n == 3", "n > 3", "nope"}, "fail_msg": "too few"}},
 			outcome{failed: true, message: "too few", data: map[string]any{"assertion": "n > 3", "evaluated_to": false}},
 		},
 		{"assert undefined", task{module: "assert", args: map[string]any{"that": "nope == 1"}}, outcome{err: `"nope" is undefined`}},

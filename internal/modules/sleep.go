@@ -3,9 +3,8 @@
 package modules
 
 import (
-	"time"
-
 	"context"
+	"time"
 )
 
 // sleep waits, or returns why it could not.

@@ -64,21 +64,25 @@ func TestURI(t *testing.T) {
 		want outcome
 	}{
 		{
-			"get", task{args: map[string]any{"url": "/v1?x=1", "return_content": true}},
+			"get",
+			task{args: map[string]any{"url": "/v1?x=1", "return_content": true}},
 			outcome{message: "OK (", data: map[string]any{"status": int64(200), "x_nomad_index": "7", "content": "GET " + host + " /v1?x=1||||:", "redirected": false, "url": server.URL + "/v1?x=1"}},
 		},
 		{"no content", task{args: map[string]any{"url": "/"}}, outcome{data: map[string]any{"content": nil}}},
 		{"json answer", task{args: map[string]any{"url": "/json"}}, outcome{data: map[string]any{"json": map[string]any{"a": []any{int64(1), 2.5, nil}}}}},
 		{
-			"json body", task{args: map[string]any{"url": "/", "method": "post", "body": map[string]any{"b": true}, "body_format": "json", "headers": map[string]any{"X-Nomad-Token": "t"}, "return_content": true}},
+			"json body",
+			task{args: map[string]any{"url": "/", "method": "post", "body": map[string]any{"b": true}, "body_format": "json", "headers": map[string]any{"X-Nomad-Token": "t"}, "return_content": true}},
 			outcome{data: map[string]any{"content": "POST " + host + ` /|{"b":true}|application/json|t|:`}},
 		},
 		{
-			"form", task{args: map[string]any{"url": "/", "method": "PUT", "body": map[string]any{"b": []any{1, "x y"}, "a": "&"}, "body_format": "form-urlencoded", "return_content": true}},
+			"form",
+			task{args: map[string]any{"url": "/", "method": "PUT", "body": map[string]any{"b": []any{1, "x y"}, "a": "&"}, "body_format": "form-urlencoded", "return_content": true}},
 			outcome{data: map[string]any{"content": "PUT " + host + " /|a=%26&b=1&b=x+y|application/x-www-form-urlencoded||:"}},
 		},
 		{
-			"raw body, host and user", task{args: map[string]any{"url": "/", "method": "POST", "body": "x", "headers": map[string]any{"Host": "other"}, "user": "u", "password": "p", "return_content": true}},
+			"raw body, host and user",
+			task{args: map[string]any{"url": "/", "method": "POST", "body": "x", "headers": map[string]any{"Host": "other"}, "user": "u", "password": "p", "return_content": true}},
 			outcome{data: map[string]any{"content": "POST other /|x|||u:p"}},
 		},
 		{"unexpected", task{args: map[string]any{"url": "/broken"}}, outcome{failed: true, message: "status code was 503 and not [200]", data: map[string]any{"status": int64(503), "content": "no leader"}}},
@@ -155,12 +159,16 @@ func TestURICertificates(t *testing.T) {
 		{"unknown authority", map[string]any{}, nil, outcome{failed: true, message: "certificate signed by unknown authority"}},
 		{"no client certificate", map[string]any{"ca_path": "/ca"}, []step{read("/ca", certificate)}, outcome{failed: true, message: "certificate required"}},
 		{
-			"both", map[string]any{"ca_path": "/ca", "client_cert": "/c", "client_key": "/k"},
-			[]step{read("/ca", certificate), read("/c", certificate), read("/k", key)}, outcome{data: map[string]any{"status": int64(200)}},
+			"both",
+			map[string]any{"ca_path": "/ca", "client_cert": "/c", "client_key": "/k"},
+			[]step{read("/ca", certificate), read("/c", certificate), read("/k", key)},
+			outcome{data: map[string]any{"status": int64(200)}},
 		},
 		{
-			"one file, unchecked", map[string]any{"validate_certs": false, "client_cert": "/c"},
-			[]step{read("/c", certificate+key)}, outcome{data: map[string]any{"status": int64(200)}},
+			"one file, unchecked",
+			map[string]any{"validate_certs": false, "client_cert": "/c"},
+			[]step{read("/c", certificate+key)},
+			outcome{data: map[string]any{"status": int64(200)}},
 		},
 		{"empty authority", map[string]any{"ca_path": "/ca"}, []step{read("/ca", "x")}, outcome{err: "ca_path /ca holds no certificate"}},
 		{"no key", map[string]any{"client_cert": "/c"}, []step{read("/c", certificate)}, outcome{err: "client_cert /c: "}},
