@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -13,10 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"drover/internal/console"
-	"drover/internal/event"
 	"drover/internal/expression"
 	"drover/internal/nomad"
-	"drover/playbooks"
 )
 
 // upgradeFlags say to what, with which binary and how carefully a cluster is upgraded; plan and upgrade have the same.
@@ -119,52 +115,13 @@ everything that stands in the way. It touches nothing but the agent's own direct
 
 // plan runs the ready playbook that surveys the cluster, and takes the plan out of its last task.
 func (u *upgradeFlags) plan(ctx context.Context, fl *fleet, vars *expression.Map) (*nomad.Plan, error) {
-	book, _, err := playbooks.LoadLibrary("plan", playbooks.Options{})
-	if err != nil {
+	var result struct {
+		Plan *nomad.Plan `json:"plan"`
+	}
+	if err := u.survey(ctx, fl, "plan", "nomad_preflight", vars, &result); err != nil {
 		return nil, err
 	}
-	taken := &planTaker{talk: console.Lines(io.Discard, fl.s.err, console.Options{Color: u.colored(fl.s), Width: width(fl.s)})}
-	summary, err := u.carryOut(ctx, fl, book, vars, taken)
-	if err != nil {
-		return nil, err
-	}
-	if taken.plan != nil {
-		return taken.plan, nil
-	}
-	if taken.failed != "" {
-		fmt.Fprintln(fl.s.err, taken.failed)
-	}
-	if err := verdict(summary); err != nil {
-		return nil, err
-	}
-	return nil, errors.New("the survey ended without a plan")
-}
-
-// planTaker shows only the talk of the survey, and keeps the plan.
-type planTaker struct {
-	talk   event.Sink
-	plan   *nomad.Plan
-	failed string
-}
-
-func (p *planTaker) Emit(e event.Event) error {
-	if e.Kind == event.HostResult && e.Module == "nomad_preflight" {
-		text, err := json.Marshal(e.Result)
-		if err != nil {
-			return fmt.Errorf("read the plan: %w", err)
-		}
-		var result struct {
-			Plan *nomad.Plan `json:"plan"`
-		}
-		if err := json.Unmarshal(text, &result); err != nil {
-			return fmt.Errorf("read the plan: %w", err)
-		}
-		p.plan = result.Plan
-	}
-	if e.Kind == event.HostResult && (e.Status == event.Failed || e.Status == event.Unreachable) {
-		p.failed += fmt.Sprintf("%s: %s: %s\n", e.Host, e.Status, console.Plain(e.Message))
-	}
-	return p.talk.Emit(e)
+	return result.Plan, nil
 }
 
 // showPlan prints a plan for a person, or as JSON. It is sorted, so that two plans can be compared.

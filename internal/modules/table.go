@@ -19,6 +19,7 @@ func Table() []Module {
 		nomadAllocsModule(),
 		nomadClientReadyModule(),
 		nomadFactsModule(),
+		nomadHealthModule(),
 		nomadPreflightModule(),
 		nomadServerHealthyModule(),
 		nomadSnapshotModule(),

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"drover/internal/console"
+	"drover/internal/event"
+	"drover/internal/expression"
+	"drover/playbooks"
+)
+
+// survey runs a ready playbook that only looks, and decodes what one of its modules returned. A module that returned its
+// result has done its work, whatever it found; without one the error says what went wrong on which host.
+func (p *playFlags) survey(ctx context.Context, fl *fleet, name, module string, vars *expression.Map, into any) error {
+	book, _, err := playbooks.LoadLibrary(name, playbooks.Options{})
+	if err != nil {
+		return err
+	}
+	taken := &taker{
+		module: module,
+		talk:   console.Lines(io.Discard, fl.s.err, console.Options{Color: p.colored(fl.s), Width: width(fl.s)}),
+	}
+	summary, err := p.carryOut(ctx, fl, book, vars, taken)
+	if err != nil {
+		return err
+	}
+	if taken.result != nil {
+		return json.Unmarshal(taken.result, into)
+	}
+	fmt.Fprint(fl.s.err, taken.failures)
+	if err := verdict(summary); err != nil {
+		return err
+	}
+	return errors.New("the survey ended without a result")
+}
+
+// taker shows only the talk of a run, and keeps the result of one module.
+type taker struct {
+	module   string
+	talk     event.Sink
+	result   []byte
+	failures string
+}
+
+func (t *taker) Emit(e event.Event) error {
+	if e.Kind == event.HostResult && e.Module == t.module && e.Result != nil {
+		var err error
+		if t.result, err = json.Marshal(e.Result); err != nil {
+			return fmt.Errorf("read the result of %s: %w", t.module, err)
+		}
+	}
+	if e.Kind == event.HostResult && (e.Status == event.Failed || e.Status == event.Unreachable) {
+		t.failures += fmt.Sprintf("%s: %s: %s\n", e.Host, e.Status, console.Plain(e.Message))
+	}
+	return t.talk.Emit(e)
+}
