@@ -228,6 +228,7 @@ func (p *planner) inventory(survey Survey) {
 			p.refuse(facts.Host, "leave it out, or upgrade each cluster with its own inventory", "this server is not in the raft configuration of the cluster that the other servers form")
 		}
 	}
+	p.duplicates(survey)
 	regions := map[string]bool{}
 	for _, facts := range survey.Hosts {
 		if facts.Answers {
@@ -236,6 +237,18 @@ func (p *planner) inventory(survey Survey) {
 	}
 	if len(regions) > 1 {
 		p.refuse("", "upgrade one region at a time, the authoritative one first", "the inventory holds agents of several regions: %s", strings.Join(sortedKeys(regions), ", "))
+	}
+}
+
+// duplicates refuses two names for one agent, which would be upgraded twice and counted twice.
+func (p *planner) duplicates(survey Survey) {
+	names := map[string]string{}
+	for _, facts := range sortFacts(survey.Hosts) {
+		id := facts.ServerID + "/" + facts.NodeID
+		if other, ok := names[id]; ok && id != "/" {
+			p.refuse(facts.Host, "leave one of the two names out of the inventory", "is the same agent as %s", other)
+		}
+		names[id] = facts.Host
 	}
 }
 

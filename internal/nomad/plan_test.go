@@ -117,3 +117,13 @@ func TestPlanRefusesTwoServersWithoutAcceptedOutage(t *testing.T) {
 		t.Errorf("problems: %s", Words(plan.Problems))
 	}
 }
+
+func TestPlanRefusesTwoNamesForOneServer(t *testing.T) {
+	s := survey()
+	again := s.Hosts[0]
+	again.Host = "alias"
+	s.Hosts = append(s.Hosts, again)
+	if plan := NewPlan(s, version("1.11.0"), Options{}); !strings.Contains(Words(plan.Problems), "s1: is the same agent as alias") {
+		t.Errorf("problems: %s", Words(plan.Problems))
+	}
+}

@@ -106,16 +106,13 @@ func soleLeader(answers []Answer) (*AgentView, []Problem) {
 
 // countVoters counts the voters that remain when the server stops, and says what is wrong with those that do not count.
 func countVoters(q StopQuestion, leader *AgentView) (left int, problems []Problem) {
-	used := map[string]bool{}
+	problems = aliases(q.Answers)
+	used := map[string]bool{q.Stopping: true}
 	for _, server := range leader.Raft.Servers {
-		if !server.Voter {
+		if !server.Voter || find(q.Answers, server, map[string]bool{}, q.Stopping) != nil {
 			continue
 		}
-		answer := find(q.Answers, server, used)
-		if answer != nil && answer.Host == q.Stopping {
-			used[answer.Host] = true
-			continue
-		}
+		answer := find(q.Answers, server, used, "")
 		if answer == nil {
 			if !q.Accepted.down(server.ID, server.Address) {
 				problems = append(problems, Problem{
@@ -137,11 +134,29 @@ func countVoters(q StopQuestion, leader *AgentView) (left int, problems []Proble
 	return left, problems
 }
 
-// find returns the answer of a raft server. Each answer stands for one server at most.
-func find(answers []Answer, server RaftServer, used map[string]bool) *Answer {
+// aliases refuses two names of the inventory for one server: its vote would be counted as left while it stops.
+func aliases(answers []Answer) []Problem {
+	var problems []Problem
+	names := map[string]string{}
 	for i := range answers {
 		answer := &answers[i]
-		if used[answer.Host] {
+		if answer.Error != "" || answer.View.ServerID == "" {
+			continue
+		}
+		if other, ok := names[answer.View.ServerID]; ok {
+			problems = append(problems, Problem{Host: answer.Host, Text: "is the same server as " + other, Remedy: "leave one of the two names out of the inventory"})
+		}
+		names[answer.View.ServerID] = answer.Host
+	}
+	return problems
+}
+
+// find returns the answer of a raft server, that of the host `only` where it is given. Each answer stands for one
+// server at most.
+func find(answers []Answer, server RaftServer, used map[string]bool, only string) *Answer {
+	for i := range answers {
+		answer := &answers[i]
+		if used[answer.Host] || (only != "" && answer.Host != only) {
 			continue
 		}
 		if answer.Error == "" && answer.View.is(server) {

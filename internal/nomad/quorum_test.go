@@ -76,6 +76,21 @@ func TestMayStop(t *testing.T) {
 		{"two servers, outage accepted", 2, func(q *StopQuestion) { q.Accepted.Outage = true }, ""},
 		{"single server", 1, nil, ""},
 		{"down server is repaired", 3, func(q *StopQuestion) { fail(q.Answers, 0); fail(q.Answers, 1); q.Down = true }, ""},
+		{"two names for one server", 3, func(q *StopQuestion) {
+			alias := q.Answers[0]
+			alias.Host = "alias"
+			fail(q.Answers, 1)
+			q.Answers, q.Stopping = append(q.Answers, alias), "alias"
+			q.Accepted.Down = []string{"s2"}
+		}, "same server as s1"},
+		{"an answer stands for one voter", 3, func(q *StopQuestion) {
+			for i := range q.Answers {
+				servers := append([]RaftServer{}, q.Answers[i].View.Raft.Servers...)
+				servers[1] = RaftServer{ID: "10.0.0.3:4647", Address: "10.0.0.3:4647", Voter: true}
+				q.Answers[i].View.Raft.Servers = servers
+			}
+			q.Answers = []Answer{q.Answers[0], q.Answers[2]}
+		}, "answers from no host"},
 		{"non-voter costs no vote", 3, func(q *StopQuestion) {
 			for i := range q.Answers {
 				q.Answers[i].View.Raft.Servers = append([]RaftServer{{ID: "id-1", Address: "10.0.0.1:4647"}}, q.Answers[i].View.Raft.Servers[1:]...)
