@@ -76,21 +76,8 @@ func (r *run) preparePlay(play *playbooks.Play, made []string) (*playRun, error)
 	if v.name == "" {
 		v.name = p.pattern
 	}
-	for _, value := range play.Serial {
-		rendered, err := s.render(value)
-		if err != nil {
-			return nil, fmt.Errorf("serial: %w", err)
-		}
-		sizes, isList := rendered.([]any)
-		if !isList {
-			sizes = []any{rendered}
-		}
-		for _, size := range sizes {
-			if _, err := batchSize(size, 1); err != nil {
-				return nil, fmt.Errorf("%s: %w", value.At, err)
-			}
-		}
-		p.serial = append(p.serial, sizes...)
+	if p.serial, err = serialOf(s, play.Serial); err != nil {
+		return nil, err
 	}
 	if play.MaxFailPercentage != nil {
 		percent, err := s.number("max_fail_percentage", play.MaxFailPercentage, 0)
@@ -101,6 +88,28 @@ func (r *run) preparePlay(play *playbooks.Play, made []string) (*playRun, error)
 	}
 	p.mayBeEmpty = namesAny(p.pattern, made)
 	return p, p.indexHandlers(s)
+}
+
+// serialOf renders the sizes of batches; a value may be a list itself (serial: "{{ batches }}").
+func serialOf(s *scope, values []*playbooks.Value) ([]any, error) {
+	var serial []any
+	for _, value := range values {
+		rendered, err := s.render(value)
+		if err != nil {
+			return nil, fmt.Errorf("serial: %w", err)
+		}
+		list, ok := rendered.([]any)
+		if !ok {
+			list = []any{rendered}
+		}
+		for _, item := range list {
+			if _, err := batchSize(item, 1); err != nil {
+				return nil, fmt.Errorf("%s: %w", value.At, err)
+			}
+		}
+		serial = append(serial, list...)
+	}
+	return serial, nil
 }
 
 // largestVars bounds a file of variables, in bytes.
