@@ -19,6 +19,7 @@ const (
 	stateCopy   = "state.db"
 	noStateCopy = "no-state.db" // the client had no state yet
 	raftCopy    = "raft.json"
+	syncedCopy  = "synced" // the copies would survive a power cut
 	maxRaft     = 10000
 )
 
@@ -80,15 +81,21 @@ func keepState(from, dir string) error {
 
 // syncCopies makes the copies last; after the start, since it would lengthen the gap.
 func (t *transaction) syncCopies() error {
-	f, err := os.Open(filepath.Join(t.plan.Copies, stateCopy))
-	if errors.Is(err, fs.ErrNotExist) {
+	synced := filepath.Join(t.plan.Copies, syncedCopy)
+	if !exists(t.plan.Copies) || exists(synced) {
 		return t.out.Sync()
 	}
-	if err != nil {
+	f, err := os.Open(filepath.Join(t.plan.Copies, stateCopy))
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("make the copies last: %w", err)
 	}
-	defer f.Close()
-	return errors.Join(f.Sync(), syncDir(t.plan.Copies), t.out.Sync())
+	if err := errors.Join(syncDir(t.plan.Copies), os.WriteFile(synced, nil, 0o600)); err != nil {
+		return fmt.Errorf("make the copies last: %w", err)
+	}
+	return t.out.Sync()
 }
 
 func raftFingerprint(dir string) (map[string]raftFile, error) {
@@ -117,6 +124,9 @@ func raftFingerprint(dir string) (map[string]raftFile, error) {
 func copiesAllow(p plan) error {
 	if p.Request.Client && !exists(filepath.Join(p.Copies, stateCopy)) && !exists(filepath.Join(p.Copies, noStateCopy)) {
 		return failure(wire.KindNotFound, "the client's state from before the new binary is not kept")
+	}
+	if (p.Kind == kindRevert || p.BootID != bootID()) && p.Request.Client && !exists(filepath.Join(p.Copies, syncedCopy)) {
+		return failure(wire.KindNotFound, "a power cut may have damaged the copy of the client's state")
 	}
 	if !p.Request.Server {
 		return nil

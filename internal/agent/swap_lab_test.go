@@ -64,7 +64,7 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(cancel)
 	dirs := lab.FindDirs(os.Getenv)
 	dirs.State = filepath.Join(t.TempDir(), "labs")
-	l, err := lab.Up(ctx, lab.Options{Name: "t-swap", Dirs: dirs, Plain: 1}, nil)
+	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("t-swap-%d", os.Getpid()), Dirs: dirs, Plain: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,6 +241,8 @@ func TestLabSwap(t *testing.T) {
 		{"the stop signal is the asked one, once", stopSignal},
 		{"a commit after its time is refused", lateCommit},
 		{"a swap outlives agent and connection", agentDies},
+		{"power fails in the middle", powerFails},
+		{"an old agent that dies first is not started again over the new state", oldDiesFirst},
 		{"killed at every step", killedEverywhere},
 		{"the gap", gap},
 	} {
@@ -449,6 +451,67 @@ func agentDies(b *bench) {
 		b.t.Errorf("outcome: %+v", out)
 	}
 	b.expect(newVersion, newVersion)
+}
+
+// powerFails cuts the power once the binary is exchanged. The unit is not enabled, so only the resumed transaction
+// starts it.
+func powerFails(b *bench) {
+	c, _ := b.connect()
+	token := b.prepare(c, asClient).Token
+	stream, err := c.session.OpenStream()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := wire.WriteMessage(stream, wire.Header{Op: "swap_commit"}); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := wire.WriteMessage(stream, wire.SwapCommit{Token: token}); err != nil {
+		b.t.Fatal(err)
+	}
+	b.sh("systemctl disable nomad 2>/dev/null; while ! grep -q exchanged /var/lib/drover/swap/nomad.service/*/steps.jsonl; do :; done")
+	if err := b.lab.Kill(b.ctx, "h1"); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.lab.Boot(b.ctx, "h1"); err != nil {
+		b.t.Fatal(err)
+	}
+	for end := time.Now().Add(60 * time.Second); ; {
+		if out, err := b.lab.Output(b.ctx, "h1", "systemctl", "is-active", "basic.target"); err == nil && strings.TrimSpace(out) == "active" {
+			break
+		}
+		if time.Now().After(end) {
+			b.t.Fatal("the host does not come back")
+		}
+	}
+	again, _ := b.connect()
+	out := b.awaitEnd(again)
+	b.t.Log(out.State, stepNames(out), out.Error)
+	if out.State != wire.SwapDone {
+		b.t.Errorf("outcome: %+v", out)
+	}
+	b.expect(newVersion, newVersion)
+}
+
+// oldDiesFirst kills the process that swaps after the exchange, and the old agent, so that systemd restarts the unit
+// with the new binary before anything was stopped.
+func oldDiesFirst(b *bench) {
+	c, _ := b.connect()
+	token := b.prepare(c, asClient).Token
+	killer, err := b.lab.OnHost(b.ctx, "h1", "/usr/local/bin/nomad-old", "kill-at", "1", "with-agent")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	said := startWatching(b.t, killer)
+	got := get[wire.SwapOutcome](b.t, c, wire.SwapCommit{Token: token}, nil)
+	_ = killer.Wait()
+	b.t.Log(said(), got.State, stepNames(got), got.Error)
+	version := newVersion
+	if got.State == wire.SwapUntouched {
+		version = oldVersion
+	} else if got.State != wire.SwapDone {
+		b.t.Errorf("outcome: %+v", got)
+	}
+	b.expect(version, version)
 }
 
 // awaitEnd asks until the only transaction on record has ended.

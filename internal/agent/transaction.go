@@ -110,6 +110,11 @@ func wordOr(word string, err error) string {
 
 // forward exchanges, stops, starts and checks.
 func (t *transaction) forward(ctx context.Context) (ending, error) {
+	if !t.has(stepStopping) && t.overtaken() {
+		if err := t.step(stepStopping, "the old agent has ended by itself"); err != nil {
+			return ending{}, err
+		}
+	}
 	if !t.has(stepStopping) {
 		if stale, err := t.stale(ctx); err != nil || stale != "" {
 			return t.untouch(stale, err)
@@ -158,9 +163,9 @@ func (t *transaction) start(ctx context.Context) (ending, error) {
 		if err := t.mark(stepStarted, "systemd's job: "+word); err != nil {
 			return ending{}, err
 		}
-		if err := t.syncCopies(); err != nil {
-			return ending{}, err
-		}
+	}
+	if err := t.syncCopies(); err != nil {
+		return ending{}, err
 	}
 	verdict, err := t.check(ctx, t.plan.New)
 	if err != nil {
@@ -181,6 +186,14 @@ func (t *transaction) start(ctx context.Context) (ending, error) {
 		return ending{}, err
 	}
 	return t.beginRevert(ctx, verdict.why, log)
+}
+
+// overtaken tells that the exchange was made and the old process ended before it was stopped: by a crash, or by a
+// restart of the host. The next start, perhaps by now, is the new binary's; there is no way back but a check.
+func (t *transaction) overtaken() bool {
+	now, err := idOf(t.plan.Binary)
+	before := t.plan.Request.MainPID > 0 || t.plan.BootID != bootID()
+	return err == nil && now == t.plan.New && before && !t.oldLives()
 }
 
 // stale says why the permission does not hold any more: the process is another than the one it was given for.
@@ -212,7 +225,17 @@ func (t *transaction) ready(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := t.step(stepExchanging, ""); err != nil {
+	// Where nothing runs, nothing may come up between the exchange and the look at the files.
+	if t.plan.Request.MainPID == 0 {
+		if _, err := t.m.stop(ctx, t.plan.Request.Unit); err != nil {
+			return err
+		}
+	}
+	s, err := t.m.service(ctx, t.plan.Request.Unit)
+	if err != nil {
+		return err
+	}
+	if err := t.step(stepExchanging, s.InvocationID); err != nil {
 		return err
 	}
 	if err := exchange(t.plan); err != nil {
@@ -298,7 +321,8 @@ func (t *transaction) untouch(why string, cause error) (ending, error) {
 }
 
 // stop stops the old process by way of systemd, so that nothing restarts it, and waits until it is really gone. A
-// process of the new binary is none to be stopped: then the old one has ended by itself and systemd was faster.
+// process of the new binary is none to be stopped: then the old one has ended by itself and systemd was faster. A
+// note says that the new binary may have been at work before the copies could be made.
 func (t *transaction) stop(ctx context.Context) (gone bool, err error) {
 	unit := t.plan.Request.Unit
 	s, err := t.m.service(ctx, unit)
@@ -324,7 +348,14 @@ func (t *transaction) stop(ctx context.Context) (gone bool, err error) {
 			return false, nil
 		}
 	}
-	return true, t.mark(stepStopped, "")
+	if s, err = t.m.service(ctx, unit); err != nil {
+		return false, err
+	}
+	note := ""
+	if s.InvocationID != t.noteOf(stepExchanging) {
+		note = "the unit was started since the exchange: the new binary may have run"
+	}
+	return true, t.mark(stepStopped, note)
 }
 
 // oldLives tells whether the process that was to be stopped is still there.

@@ -97,6 +97,9 @@ func killAt(steps string) {
 			// Found early, so that the kill follows its step at once.
 			pid = swapper()
 		case count >= want:
+			if len(os.Args) > 3 {
+				killAgents()
+			}
 			must(syscall.Kill(pid, syscall.SIGKILL))
 			fmt.Println("killed", pid)
 			return
@@ -130,6 +133,23 @@ func swapper() int {
 		}
 	}
 	return 0
+}
+
+// killAgents waits for the exchange of the binary and kills the agent that runs.
+func killAgents() {
+	for {
+		if _, err := os.Stat("/usr/local/bin/nomad.drover-previous"); err == nil {
+			break
+		}
+	}
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range lines {
+		text, err := os.ReadFile(path)
+		if err == nil && strings.HasPrefix(string(text), "/usr/local/bin/nomad\x00agent") {
+			pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
+			must(syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
 }
 
 func must(err error) {
