@@ -73,11 +73,13 @@ func (a *CommonArgs) add(flag, value string) error {
 func optionKeys() map[string]bool {
 	return map[string]bool{
 		"proxyjump": true, "proxycommand": true, "stricthostkeychecking": true, "userknownhostsfile": true,
-		"globalknownhostsfile": true, "connecttimeout": true, "serveraliveinterval": true, "serveralivecountmax": true,
+		"globalknownhostsfile": true, "connecttimeout": true,
 		"identitiesonly": true, "identityfile": true, "identityagent": true, "certificatefile": true, "user": true, "port": true,
 		"hostname": true, "hostkeyalias": true,
 		// One connection per host is drover's own way of working, and these only tune OpenSSH's client.
 		"controlmaster": false, "controlpath": false, "controlpersist": false, "loglevel": false, "compression": false,
+		// The agent's session has keepalives of its own.
+		"serveraliveinterval": false, "serveralivecountmax": false,
 		"batchmode": false, "tcpkeepalive": false, "connectionattempts": false,
 	}
 }

@@ -3,7 +3,9 @@
 package connection
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,9 +41,10 @@ func withUsers(sudoers string) sshdOption {
 			passwd += fmt.Sprintf("%s:x:%d:31000::%s:/bin/sh\n", name, 31000+i, home)
 			shadow += fmt.Sprintf("%s:%s:19000:0:99999:7:::\n", name, strings.TrimSpace(string(hash)))
 		}
-		rules := "Defaults use_pty, lecture=always\nfree ALL=(ALL) NOPASSWD: ALL\noperator ALL=(ALL) ALL\n" + sudoers
+		rules := "Defaults use_pty, lecture=always\nfree ALL=(ALL) NOPASSWD: ALL\noperator ALL=(ALL) ALL\nDefaults logfile=" + s.dir + "/sudo.log, log_year\n" + sudoers
 		var script strings.Builder
 		script.WriteString("set -e; mount --make-rprivate /; mkdir -p /run/drover; mount -t tmpfs none /run/drover; ")
+		fmt.Fprintf(&script, "mkdir %[1]s; mount -t tmpfs -o noexec,mode=1777 none %[1]s; ", quote(filepath.Join(s.dir, "noexec")))
 		for name, file := range map[string]struct {
 			text string
 			mode os.FileMode
@@ -125,6 +128,31 @@ func TestBecome(t *testing.T) {
 	}
 }
 
+// TestWrongPasswordIsTriedOnce reads sudo's own log: more tries would lock accounts.
+func TestWrongPasswordIsTriedOnce(t *testing.T) {
+	server := startSSHD(t, withUsers(""))
+	p := pool(t, server.options())
+	for range 2 {
+		_, err := p.Greeting(limited(t, 30*time.Second), server.as("operator", Become{Password: NewSecret("hunter2")}), true)
+		lost(t, err, "refused the password")
+	}
+	_ = p.Close() // waits for sudo to have ended
+	var log string
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(log, "COMMAND="); time.Sleep(20 * time.Millisecond) {
+		text, err := os.ReadFile(filepath.Join(server.dir, "sudo.log"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || time.Now().After(end) {
+			t.Fatalf("sudo's log: %q, %v", log, err)
+		}
+		log = string(text)
+	}
+	if strings.Count(log, "COMMAND=") != 1 || !strings.Contains(log, "1 incorrect password attempt") {
+		t.Errorf("sudo's log:\n%s", log)
+	}
+	if strings.Contains(log, "hunter2") {
+		t.Errorf("the password is in sudo's log:\n%s", log)
+	}
+}
+
 func TestSudoThatWantsATerminal(t *testing.T) {
 	server := startSSHD(t, withUsers("Defaults requiretty\n"))
 	_, err := pool(t, server.options()).Greeting(limited(t, 30*time.Second), server.as("free", Become{}), true)
@@ -154,5 +182,17 @@ func TestBothAccountsShareTheConnection(t *testing.T) {
 	info, err := os.Stat(filepath.Dir(program[0]))
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode of the agent's directory: %v, %v", info.Mode(), err)
+	}
+}
+
+func TestNoexecDirectory(t *testing.T) {
+	server := startSSHD(t, withUsers(""))
+	target := server.as("free", Become{})
+	target.AgentDirs = []string{filepath.Join(server.dir, "noexec/agents")}
+	refused(t, server.options(), target, "noexec", target.AgentDirs[0])
+	target.AgentDirs = append(target.AgentDirs, "~/agents")
+	reached(t, server.options(), target)
+	if found, _ := filepath.Glob(filepath.Join(server.dir, "home-free/agents/drover-agent-*")); len(found) != 1 {
+		t.Errorf("programs in the second directory: %v", found)
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -175,4 +177,12 @@ func TestNoPlaceForTheAgent(t *testing.T) {
 	target := server.target()
 	target.AgentDirs = []string{"/proc/drover", "/dev/null/x"}
 	refused(t, server.options(), target, "no directory", "/proc/drover", "/dev/null/x")
+}
+
+func TestMachineWithoutAnAgent(t *testing.T) {
+	server := startSSHD(t)
+	options := server.options()
+	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	options.Agents = fstest.MapFS{"manifest.json": {Data: []byte(`{"source":"unknown","agents":{"linux-` + other + `":{"sha256":"` + strings.Repeat("0", 64) + `","size":1}}}`)}}
+	refused(t, options, server.target(), "machine type is", "x86_64 and aarch64")
 }
