@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"drover/internal/event"
+	"drover/internal/modules"
 	"drover/playbooks"
 )
 
@@ -340,7 +341,7 @@ func TestFleet(t *testing.T) {
 func TestLeaderMoves(t *testing.T) {
 	w := newWorld(t, threeHosts, "- name: play\n  hosts: all\n  serial: 1\n  order: leader_last\n  tasks: [{name: t, act: x}]\n")
 	leaders := []string{"a", "b", "b"}
-	w.options.Leader = func(context.Context) (string, error) {
+	w.options.Leader = func(context.Context, modules.Fleet, bool) (string, error) {
 		leader := leaders[0]
 		leaders = leaders[1:]
 		return leader, nil
@@ -355,7 +356,7 @@ func TestLeaderMoves(t *testing.T) {
 	if diff := cmp.Diff([]string{"t a ok", "t b ok", "t c ok"}, w.events.results()); diff != "" {
 		t.Error(diff)
 	}
-	w.options.Leader = func(context.Context) (string, error) { return "", errors.New("no answer") }
+	w.options.Leader = func(context.Context, modules.Fleet, bool) (string, error) { return "", errors.New("no answer") }
 	w.events.all = nil
 	if summary := w.run(t); !strings.Contains(summary.Stopped, "no answer") || len(w.events.results()) > 0 {
 		t.Error(summary)

@@ -126,11 +126,11 @@ func (p *playRun) order(remaining []string) ([]string, error) {
 	if p.play.Order != leaderLast || len(remaining) < 2 {
 		return remaining, nil
 	}
-	if p.r.Leader != nil {
-		leader, err := p.r.Leader(p.r.hard)
-		if err != nil {
-			return nil, fmt.Errorf("order: leader_last: ask who leads the cluster: %w", err)
-		}
+	leader, err := p.askLeader()
+	if err != nil {
+		return nil, fmt.Errorf("order: leader_last: ask who leads the cluster: %w", err)
+	}
+	if leader != "" {
 		return moveLast(remaining, func(host string) bool { return host == leader }), nil
 	}
 	known := false
@@ -145,6 +145,18 @@ func (p *playRun) order(remaining []string) ([]string, error) {
 		leads, _ := p.r.leads(host)
 		return leads
 	}), nil
+}
+
+// askLeader asks the cluster itself; "" when that is not possible.
+func (p *playRun) askLeader() (string, error) {
+	if p.r.Leader == nil {
+		return "", nil
+	}
+	become, err := p.r.newScope(p.r.hard, p.view, "", nil).boolean("become", p.play.Become, p.r.Become)
+	if err != nil {
+		return "", err
+	}
+	return p.r.Leader(p.r.hard, fleet{p.r, p.view}, become)
 }
 
 // leads reads the fact nomad.leader.

@@ -113,7 +113,10 @@ func (p *playFlags) carryOut(ctx context.Context, fl *fleet, book *playbooks.Pla
 		Check: p.check, Diff: p.diff, Forks: p.forks, ForceHandlers: p.forceHandlers,
 		Become: p.become, BecomeUser: p.becomeUser,
 		Connect: fl, Sink: sink, Abort: abortContext(ctx), Run: fl.moduleRun(),
-		Files:  func(name string) (string, error) { return findFile(dir, name) },
+		Files: func(name string) (string, error) { return findFile(dir, name) },
+		Leader: func(ctx context.Context, fleet modules.Fleet, become bool) (string, error) {
+			return modules.Leader(ctx, fleet, fl.moduleRun(), become)
+		},
 		Lookup: fl.lookup, MadeGroups: []string{modules.GroupServers, modules.GroupClients},
 	})
 }
@@ -168,7 +171,8 @@ func verdict(summary *executor.Summary) error {
 	case len(summary.Refused) > 0:
 		return &exit{code: exitRefused}
 	}
-	if len(summary.Failed) > 0 {
+	// A run can be stopped although no host failed, as when nobody knows the leader; that is no success either.
+	if len(summary.Failed) > 0 || summary.Stopped != "" && len(summary.Unreachable) == 0 {
 		code |= exitFailed
 	}
 	if len(summary.Unreachable) > 0 {
