@@ -61,6 +61,7 @@ type fakeAgent struct {
 	prepared func()   // runs after a swap was prepared
 	process  []wire.AllocProcess
 	ran      []string // the last program
+	received int      // bytes of bodies
 }
 
 func newFakeCluster(t *testing.T, servers, clients int) *fakeCluster {
@@ -236,7 +237,14 @@ func (a *fakeAgent) Receive(_ context.Context, request wire.Request, _ any, into
 }
 
 // Call implements Host.
-func (a *fakeAgent) Call(_ context.Context, request wire.Request, _ io.Reader, reply any) error {
+func (a *fakeAgent) Call(_ context.Context, request wire.Request, body io.Reader, reply any) error {
+	if body != nil {
+		content, err := io.ReadAll(body)
+		if err != nil {
+			return err
+		}
+		a.received += len(content)
+	}
 	result, err := a.operation(request)
 	if err != nil {
 		return err
@@ -270,6 +278,11 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 	case wire.Run:
 		a.ran = q.Argv
 		return wire.RunResult{Stdout: "/opt/nomad/server/keystore/a.json\n"}, nil
+	case wire.Stage:
+		if a.received == 0 {
+			return wire.StageResult{NeedBody: true, Path: "/usr/bin/nomad.drover-" + q.Version}, nil
+		}
+		return wire.StageResult{Changed: len(a.log) > 0 && a.log[len(a.log)-2] == "stage", Path: "/usr/bin/nomad.drover-" + q.Version, Version: "Nomad v" + q.Version, Validate: "ok"}, nil
 	case wire.SwapPrepare:
 		if q.MainPID != a.pid {
 			return nil, &wire.Error{Kind: wire.KindStale, Message: "another process runs"}

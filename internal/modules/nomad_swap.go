@@ -232,6 +232,9 @@ func (s *swap) open(ctx context.Context) (wire.SwapPrepareResult, error) {
 // commitWithin is how long after a preparation a commit is still sent; the host refuses it a second later.
 const commitWithin = (wire.SwapPermission - 1000) * time.Millisecond
 
+// commitTimeout bounds the transaction on the host; a unit may take its time to stop and to start.
+const commitTimeout = 10 * time.Minute
+
 var errPermissionOld = errors.New("the permission to stop has grown old")
 
 // commit starts the transaction.
@@ -241,7 +244,10 @@ func (s *swap) commit(ctx context.Context, permission wire.SwapPrepareResult, pr
 		return outcome, errPermissionOld
 	}
 	s.record.At = time.Now().UnixNano()
-	// The answer must be waited for even when the run is interrupted: the transaction goes on anyway.
+	// The answer is waited for even when the run is interrupted: the transaction goes on anyway, and its outcome must
+	// not be lost.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
 	err := s.call.Host.Call(ctx, wire.SwapCommit{Token: permission.Token}, nil, &outcome)
 	if wire.IsKind(err, wire.KindStale) {
 		return outcome, errPermissionOld

@@ -284,6 +284,46 @@ func TestNomadPreflightNamesMissingRights(t *testing.T) {
 	}
 }
 
+func TestNomadStageSendsOnceAndOnlyWhereNeeded(t *testing.T) {
+	c := newFakeCluster(t, 1, 1)
+	c.factsOfAll()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	directory := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(directory, "nomad-1.11.0")); err != nil {
+		t.Fatal(err)
+	}
+	args := map[string]any{"version": "1.11.0", "directory": directory}
+	for _, name := range []string{"s1", "c1"} {
+		if !c.must(name, "nomad_stage", args).Changed {
+			t.Errorf("%s: nothing was staged", name)
+		}
+		var staged stagedFact
+		if !newCluster(&Call{Fleet: c}).readFact(name, factStaged, &staged) || staged.Path != "/usr/bin/nomad.drover-1.11.0" || len(staged.SHA256) != 64 {
+			t.Errorf("fact %+v", staged)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(c.run.Directory, "binaries", "*.zst"))
+	if err != nil || len(files) != 1 {
+		t.Errorf("compressed %v, %v", files, err)
+	}
+	sent := c.agent("s1").received
+	c.must("s1", "nomad_stage", args)
+	if c.agent("s1").received != sent || sent == 0 {
+		t.Errorf("sent %d bytes, then %d", sent, c.agent("s1").received)
+	}
+	c.agent("c1").disk, c.agent("c1").version = "1.11.0", "1.11.0"
+	c.factsOfAll()
+	if message := c.must("c1", "nomad_stage", args).Message; !strings.Contains(message, "already runs") {
+		t.Error(message)
+	}
+	if _, err := c.do(t.Context(), "s1", "nomad_stage", map[string]any{"version": "1.11.1", "directory": t.TempDir()}); err == nil || !strings.Contains(err.Error(), "nomad_1.11.1_linux_amd64.zip") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestLeaderIsFoundByAsking(t *testing.T) {
 	c := newFakeCluster(t, 3, 1)
 	c.factsOfAll()
