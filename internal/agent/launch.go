@@ -63,10 +63,15 @@ func relaunch(ctx context.Context, m *manager, r *record) error {
 	if err != nil {
 		return err
 	}
-	if s.ActiveState == "active" || s.ActiveState == "activating" || s.ActiveState == "deactivating" {
+	// While a host boots, the service is inactive until its job's turn comes.
+	if s.job != 0 || s.ActiveState == "active" || s.ActiveState == "activating" || s.ActiveState == "deactivating" {
 		return nil
 	}
 	if again, err := readRecord(r.dir); err != nil || again.ended() {
+		return err
+	}
+	if s.LoadState == "loaded" {
+		_, err := m.conn.StartUnitContext(ctx, s.Name, "replace", make(chan string, 1))
 		return err
 	}
 	return launch(ctx, m, r)

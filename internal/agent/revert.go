@@ -196,7 +196,7 @@ func (t *transaction) revert(ctx context.Context) (ending, error) {
 			return ending{}, err
 		}
 	}
-	if !t.has(stepOldStarted) {
+	if !t.has(stepOldStarted) || t.rebooted() {
 		if err := t.m.resetFailed(ctx, unit); err != nil {
 			return ending{}, err
 		}

@@ -150,7 +150,7 @@ func (t *transaction) forward(ctx context.Context) (ending, error) {
 // start starts the new binary and checks it.
 func (t *transaction) start(ctx context.Context) (ending, error) {
 	unit := t.plan.Request.Unit
-	if !t.has(stepStarted) {
+	if !t.has(stepStarted) || t.rebooted() {
 		if t.has(stepResumed) {
 			if err := t.m.resetFailed(ctx, unit); err != nil {
 				return ending{}, err
@@ -192,13 +192,17 @@ func (t *transaction) start(ctx context.Context) (ending, error) {
 // restart of the host. The next start, perhaps by now, is the new binary's; there is no way back but a check.
 func (t *transaction) overtaken() bool {
 	now, err := idOf(t.plan.Binary)
-	before := t.plan.Request.MainPID > 0 || t.plan.BootID != bootID()
+	before := t.plan.Request.MainPID > 0 || t.rebooted()
 	return err == nil && now == t.plan.New && before && !t.oldLives()
 }
 
+// rebooted tells that the host was restarted since the plan was made, so that what was started needs to be started
+// again; a unit that its boot has started already takes no harm from that.
+func (t *transaction) rebooted() bool { return t.plan.BootID != bootID() }
+
 // stale says why the permission does not hold any more: the process is another than the one it was given for.
 func (t *transaction) stale(ctx context.Context) (string, error) {
-	if t.plan.BootID != bootID() {
+	if t.rebooted() {
 		return "the host was restarted before anything was stopped", nil
 	}
 	s, err := t.m.service(ctx, t.plan.Request.Unit)
@@ -360,7 +364,7 @@ func (t *transaction) stop(ctx context.Context) (gone bool, err error) {
 
 // oldLives tells whether the process that was to be stopped is still there.
 func (t *transaction) oldLives() bool {
-	return t.plan.Request.MainPID > 0 && t.plan.BootID == bootID() && startTicks(t.plan.Request.MainPID) == t.plan.OldTicks
+	return t.plan.Request.MainPID > 0 && !t.rebooted() && startTicks(t.plan.Request.MainPID) == t.plan.OldTicks
 }
 
 // stuck ends a transaction whose old process does not end.
