@@ -24,7 +24,7 @@ const (
 	serverEvery = 100 * time.Millisecond
 	clientEvery = 250 * time.Millisecond
 	goneEvery   = 5 * time.Millisecond // how often an agent's process is looked at
-	askTimeout  = 400 * time.Millisecond
+	askTimeout  = time.Second          // a server that takes longer is out of service for whoever asks
 )
 
 // heartbeatGrace is Nomad's default heartbeat_grace, which the lab does not change.
