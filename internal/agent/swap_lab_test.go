@@ -46,10 +46,11 @@ WantedBy=multi-user.target
 
 // bench is one real host with a fake Nomad on it, and the agent to try.
 type bench struct {
-	t   *testing.T
-	ctx context.Context
-	lab *lab.Lab
-	new []byte // the new version's binary
+	t    *testing.T
+	ctx  context.Context
+	lab  *lab.Lab
+	host string
+	new  []byte // the new version's binary
 }
 
 func newBench(t *testing.T) *bench {
@@ -73,7 +74,7 @@ func newBench(t *testing.T) *bench {
 			t.Error(err)
 		}
 	})
-	b := &bench{t: t, ctx: ctx, lab: l, new: compile(t, "./testdata/fakenomad", "-X main.version="+newVersion)}
+	b := &bench{t: t, ctx: ctx, lab: l, host: "h1", new: compile(t, "./testdata/fakenomad", "-X main.version="+newVersion)}
 	b.put("/usr/local/bin/nomad-old", compile(t, "./testdata/fakenomad", "-X main.version="+oldVersion), "0755")
 	b.put("/opt/drover-agent", compile(t, "../../cmd/drover-agent", ""), "0755")
 	b.put("/etc/systemd/system/nomad.service", []byte(fakeUnit), "0644")
@@ -98,7 +99,7 @@ func compile(t *testing.T, dir, flags string) []byte {
 
 func (b *bench) put(path string, text []byte, mode string) {
 	b.t.Helper()
-	cmd, err := b.lab.OnHost(b.ctx, "h1", "sh", "-c", fmt.Sprintf("mkdir -p %s && cat > %s.new && chmod %s %s.new && mv %s.new %s",
+	cmd, err := b.lab.OnHost(b.ctx, b.host, "sh", "-c", fmt.Sprintf("mkdir -p %s && cat > %s.new && chmod %s %s.new && mv %s.new %s",
 		filepath.Dir(path), path, mode, path, path, path))
 	if err != nil {
 		b.t.Fatal(err)
@@ -111,7 +112,7 @@ func (b *bench) put(path string, text []byte, mode string) {
 
 func (b *bench) sh(script string) string {
 	b.t.Helper()
-	out, err := b.lab.Output(b.ctx, "h1", "sh", "-c", script)
+	out, err := b.lab.Output(b.ctx, b.host, "sh", "-c", script)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func (b *bench) behave(version, how string) {
 // connect starts an agent on the host.
 func (b *bench) connect() (*client, *exec.Cmd) {
 	b.t.Helper()
-	cmd, err := b.lab.OnHost(b.ctx, "h1", "/opt/drover-agent", "serve")
+	cmd, err := b.lab.OnHost(b.ctx, b.host, "/opt/drover-agent", "serve")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -299,7 +300,7 @@ func unitOperations(b *bench) {
 
 // secondAgent is one that has not said hello.
 func secondAgent(b *bench) *client {
-	cmd, err := b.lab.OnHost(b.ctx, "h1", "/opt/drover-agent")
+	cmd, err := b.lab.OnHost(b.ctx, b.host, "/opt/drover-agent")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -469,14 +470,14 @@ func powerFails(b *bench) {
 		b.t.Fatal(err)
 	}
 	b.sh("systemctl disable nomad 2>/dev/null; while ! grep -q exchanged /var/lib/drover/swap/nomad.service/*/steps.jsonl; do :; done")
-	if err := b.lab.Kill(b.ctx, "h1"); err != nil {
+	if err := b.lab.Kill(b.ctx, b.host); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.lab.Boot(b.ctx, "h1"); err != nil {
+	if err := b.lab.Boot(b.ctx, b.host); err != nil {
 		b.t.Fatal(err)
 	}
 	for end := time.Now().Add(60 * time.Second); ; {
-		if out, err := b.lab.Output(b.ctx, "h1", "systemctl", "is-active", "basic.target"); err == nil && strings.TrimSpace(out) == "active" {
+		if out, err := b.lab.Output(b.ctx, b.host, "systemctl", "is-active", "basic.target"); err == nil && strings.TrimSpace(out) == "active" {
 			break
 		}
 		if time.Now().After(end) {
@@ -497,7 +498,7 @@ func powerFails(b *bench) {
 func oldDiesFirst(b *bench) {
 	c, _ := b.connect()
 	token := b.prepare(c, asClient).Token
-	killer, err := b.lab.OnHost(b.ctx, "h1", "/usr/local/bin/nomad-old", "kill-at", "1", "with-agent")
+	killer, err := b.lab.OnHost(b.ctx, b.host, "/usr/local/bin/nomad-old", "kill-at", "1", "with-agent")
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -540,7 +541,7 @@ func killedEverywhere(b *bench) {
 			b.behave(newVersion, how)
 			c, _ := b.connect()
 			token := b.prepare(c, func(p *wire.SwapPrepare) { asClient(p); p.Signal = wire.StopTERM }).Token
-			killer, err := b.lab.OnHost(b.ctx, "h1", "/usr/local/bin/nomad-old", "kill-at", strconv.Itoa(step))
+			killer, err := b.lab.OnHost(b.ctx, b.host, "/usr/local/bin/nomad-old", "kill-at", strconv.Itoa(step))
 			if err != nil {
 				b.t.Fatal(err)
 			}
