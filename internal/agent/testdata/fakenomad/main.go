@@ -2,7 +2,7 @@
 
 // The fake Nomad behaves like one towards systemd, and misbehaves as the file BEHAVIOUR-VERSION in its configuration's
 // directory tells it: crash, crash-raft (after it wrote to raft's files), slow. Its state database holds the version
-// that wrote it last.
+// that wrote it last, and an older version refuses it.
 package main
 
 import (
@@ -51,6 +51,10 @@ func agent(dir string) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	state := filepath.Join(dataDir, "client", "state.db")
+	if text, _ := os.ReadFile(state); string(text) > version {
+		fmt.Println("the state was written by", string(text))
+		os.Exit(1)
+	}
 	must(os.WriteFile(state, []byte(version), 0o600))
 	fmt.Println("agent starts, version", version, "token=hvs.aaaaaaaaaaaaaaaa")
 	switch behaviour(dir) {
