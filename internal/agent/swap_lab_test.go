@@ -376,7 +376,7 @@ func clientCrash(b *bench) {
 
 func serverCrash(b *bench) {
 	c, _ := b.connect()
-	b.behave(newVersion, "crash")
+	b.behave(newVersion, "crash-early")
 	if got := b.swap(c, asServer); got.State != wire.SwapReverted {
 		b.t.Errorf("outcome: %+v", got)
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
 // The fake Nomad behaves like one towards systemd, and misbehaves as the file BEHAVIOUR-VERSION in its configuration's
-// directory tells it: crash, crash-raft (after it wrote to raft's files), slow. Its state database holds the version
+// directory tells it: crash, crash-early (before it wrote anything), crash-raft (after it wrote to raft's files), slow. Its state database holds the version
 // that wrote it last, and an older version refuses it.
 package main
 
@@ -51,6 +51,9 @@ func agent(dir string) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	state := filepath.Join(dataDir, "client", "state.db")
+	if behaviour(dir) == "crash-early" {
+		os.Exit(1)
+	}
 	if text, _ := os.ReadFile(state); string(text) > version {
 		fmt.Println("the state was written by", string(text))
 		os.Exit(1)
