@@ -17,6 +17,7 @@ func nomadHealthModule() Module {
 		Short: "See how a cluster is, and fail when something is wrong",
 		Doc: "Run once. Asks every agent of the inventory for itself, the servers about their clients, and autopilot for its opinion. " +
 			"The result holds a row for each server and client, what is wrong, and what is worth knowing. " + unitDoc,
+		Local: true, // it reaches every host through the fleet, and no one host may be needed for that
 		Check: CheckReads,
 		Returns: []Arg{
 			{Name: "overview", Kind: Dict, Doc: "servers, clients, voters, failure_tolerance, problems, notes."},

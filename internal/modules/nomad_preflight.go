@@ -4,6 +4,7 @@ package modules
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -24,8 +25,10 @@ func nomadPreflightModule() Module {
 			{Name: "allow_leave", Kind: Boolean, Default: false, Doc: "As for nomad_swap."},
 			{Name: "stop_signal", Kind: String, Choices: []string{"KILL"}, Doc: "As for nomad_swap."},
 			{Name: "allow_unsupported_skip", Kind: Boolean, Default: false, Doc: "Accept more than two minor versions at once."},
+			{Name: "hosts", Kind: List, Doc: "Plan only these hosts; the others are looked at and left alone. Without it: all."},
 			{Name: "skip_unreachable", Kind: Boolean, Default: false, Doc: "Go on without hosts that cannot be reached, except servers of the cluster."},
 		}, acceptArgs()...),
+		Local: true, // it reaches every host through the fleet, and no one host may be needed for that
 		Check: CheckReads,
 		Returns: []Arg{
 			{Name: "verdict", Kind: String, Doc: "clean, changes or refused."},
@@ -52,6 +55,7 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 		SignalOptions:   nomad.SignalOptions{AllowLeave: call.Args.Bool("allow_leave"), Stop: call.Args.String("stop_signal")},
 		VersionOptions:  nomad.VersionOptions{AllowUnsupportedSkip: call.Args.Bool("allow_unsupported_skip")},
 		SkipUnreachable: call.Args.Bool("skip_unreachable"),
+		Hosts:           call.Args.Strings("hosts"),
 	})
 	result := &Result{Data: expression.MapOf("verdict", plan.Verdict(), "plan", expression.FromGo(plan))}
 	switch plan.Verdict() {
@@ -81,7 +85,7 @@ const surveyAtOnce = 32
 
 // survey collects what is known of all hosts of the inventory and looks at those that nobody has looked at.
 func (c *cluster) survey(ctx context.Context) nomad.Survey {
-	survey := nomad.Survey{Unreachable: map[string]string{}}
+	survey := nomad.Survey{Unreachable: map[string]string{}, Addresses: map[string]string{}}
 	names := c.call.Fleet.Names("all")
 	found := make([]nomad.HostFacts, len(names))
 	reasons := make([]string, len(names))
@@ -98,7 +102,7 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 			defer func() { <-slots }()
 			var err error
 			if found[i], err = c.look(ctx, name); err != nil {
-				reasons[i] = err.Error()
+				reasons[i] = reason(err)
 			}
 		})
 	}
@@ -106,12 +110,24 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 	for i, name := range names {
 		if reasons[i] != "" {
 			survey.Unreachable[name] = reasons[i]
+			if address := c.variable(name, "ansible_host"); address != "" {
+				survey.Addresses[name] = address
+			}
 			continue
 		}
 		survey.Hosts = append(survey.Hosts, found[i])
 	}
 	c.askCluster(ctx, &survey)
 	return survey
+}
+
+// reason is an error without the host's name, for a place that names the host.
+func reason(err error) string {
+	var lost *Unreachable
+	if errors.As(err, &lost) {
+		return lost.Err.Error()
+	}
+	return err.Error()
 }
 
 // askCluster adds what the cluster says of itself and what the token lacks.

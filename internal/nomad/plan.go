@@ -5,6 +5,7 @@ package nomad
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -16,6 +17,8 @@ type Survey struct {
 	Hosts []HostFacts
 	// Unreachable are hosts of the inventory that could not be asked, with the reason.
 	Unreachable map[string]string
+	// Addresses are the names or IP addresses at which the inventory says that unreachable hosts are, where it does.
+	Addresses map[string]string
 	// Raft is the cluster's raft configuration, Members its gossip; empty when no server could be asked.
 	Raft    RaftConfiguration
 	Members []Member
@@ -32,7 +35,11 @@ type Options struct {
 	VersionOptions
 	// SkipUnreachable goes on without clients that cannot be reached.
 	SkipUnreachable bool
+	// Hosts are those to upgrade; the others are looked at, since quorum is about all servers, and left alone. Nil: all.
+	Hosts []string
 }
+
+func (o *Options) leavesOut(host string) bool { return o.Hosts != nil && !slices.Contains(o.Hosts, host) }
 
 // Actions of a Step.
 const (
@@ -101,8 +108,10 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 			p.host(facts)
 		}
 	}
+	p.unreachable(survey)
 	p.inventory(survey)
 	p.quorum(survey)
+	p.clientsAhead(survey)
 	p.pauses(survey)
 	slices.SortStableFunc(p.plan.Problems, func(a, b Problem) int {
 		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Text, b.Text))
@@ -136,6 +145,8 @@ func (p *planner) state(facts HostFacts) ServerState {
 func (p *planner) host(facts HostFacts) {
 	step := Step{Host: facts.Host, Role: facts.Role, From: facts.VersionRunning, To: p.target, Leader: facts.Leader, Datacenter: facts.Datacenter, Action: ActionNone}
 	switch {
+	case p.options.leavesOut(facts.Host):
+		step.Reason = "left out by the limit"
 	case p.options.Servers && !facts.Server:
 		step.Reason = "only servers were asked for"
 	case p.options.Clients && facts.Server:
@@ -200,20 +211,63 @@ func (p *planner) signal(facts HostFacts, step *Step) {
 	}
 }
 
-// inventory compares the inventory with the servers that the cluster has.
-func (p *planner) inventory(survey Survey) {
+// unreachable judges hosts that could not be asked. One that is a server of the cluster counts whatever the limit says.
+func (p *planner) unreachable(survey Survey) {
 	for _, host := range sortedKeys(survey.Unreachable) {
-		if !p.options.SkipUnreachable && !p.options.Accepted.down(host) {
-			p.refuse(host, "repair the connection, or leave the host out", "unreachable: %s", survey.Unreachable[host])
+		member := survey.memberAt(host)
+		switch {
+		case p.options.Accepted.down(host), member != nil && p.acceptsDown(survey, member):
+		case member != nil:
+			p.refuse(host, "repair the connection, or name it with --accept-down if it is dead", "unreachable, and a server of the cluster: %s", survey.Unreachable[host])
+		case p.options.leavesOut(host) && len(survey.Raft.Servers) > 0, p.options.SkipUnreachable:
+		default:
+			p.refuse(host, "repair the connection, or go on without it with --skip-unreachable", "unreachable: %s", survey.Unreachable[host])
 		}
 	}
+}
+
+// memberAt finds the server that an unreachable host is, by the node's name or by its address; nil when it is none.
+func (s *Survey) memberAt(host string) *RaftMember {
+	for i, member := range s.Raft.Servers {
+		node := member.Node
+		if dot := strings.LastIndex(node, "."); dot > 0 {
+			node = node[:dot]
+		}
+		ip, _, err := net.SplitHostPort(member.Address)
+		if node == host || member.Node == host || err == nil && (ip == host || ip == s.Addresses[host]) {
+			return &s.Raft.Servers[i]
+		}
+	}
+	return nil
+}
+
+func (p *planner) acceptsDown(survey Survey, member *RaftMember) bool {
+	return p.options.Accepted.down(member.Node, strings.TrimSuffix(member.Node, "."+regionOf(survey)), member.ID, member.Address)
+}
+
+// clientsAhead warns of clients that would become newer than a server: it works, and Nomad does not support it.
+func (p *planner) clientsAhead(survey Survey) {
+	step := slices.IndexFunc(p.plan.Steps, func(s Step) bool { return s.Role == "client" && s.Action == ActionUpgrade })
+	if step < 0 {
+		return
+	}
+	for _, server := range p.plan.Steps {
+		if server.Role != "client" && server.Role != "none" && server.Action == ActionNone && server.From.Known() && server.From.Compare(p.target) < 0 {
+			p.warn(server.Host, "stays on %s while clients become %s: Nomad wants servers upgraded before clients", server.From, p.target)
+		}
+	}
+}
+
+// inventory compares the inventory with the servers that the cluster has.
+func (p *planner) inventory(survey Survey) {
 	known := func(match func(facts HostFacts) bool) bool { return slices.ContainsFunc(survey.Hosts, match) }
-	for _, member := range survey.Raft.Servers {
+	for i, member := range survey.Raft.Servers {
 		found := known(func(f HostFacts) bool {
 			view := AgentView{ServerID: f.ServerID, RPC: f.RPC}
 			return f.Server && (view.is(member.RaftServer) || f.RPC != "" && f.RPC == member.Address || member.Node == f.NodeName+"."+f.Region)
 		})
-		if !found && !p.options.Accepted.down(member.Node, strings.TrimSuffix(member.Node, "."+regionOf(survey)), member.ID, member.Address) {
+		found = found || slices.ContainsFunc(sortedKeys(survey.Unreachable), func(host string) bool { return survey.memberAt(host) == &survey.Raft.Servers[i] })
+		if !found && !p.acceptsDown(survey, &member) {
 			p.refuse("", "add its host to the inventory, or name it with --accept-down if it is dead",
 				"the cluster has a server %s at %s that is not in the inventory", member.Node, member.Address)
 		}

@@ -127,3 +127,57 @@ func TestPlanRefusesTwoNamesForOneServer(t *testing.T) {
 		t.Errorf("problems: %s", Words(plan.Problems))
 	}
 }
+
+func TestPlanKnowsAnUnreachableServerOfTheCluster(t *testing.T) {
+	gone := func(host, address string, options Options) Plan {
+		s := survey()
+		s.Raft.Servers[0].Address = "10.0.0.1:4647"
+		s.Hosts = s.Hosts[1:]
+		s.Unreachable, s.Addresses = map[string]string{host: "connection refused"}, map[string]string{host: address}
+		return NewPlan(s, version("1.11.0"), options)
+	}
+	server := "unreachable, and a server of the cluster: connection refused"
+	cases := map[string]struct {
+		host, address string
+		options       Options
+		want          []Problem
+	}{
+		"by the node's name":           {host: "s1", want: []Problem{{Host: "s1", Text: server}}},
+		"by the address":               {host: "first", address: "10.0.0.1", want: []Problem{{Host: "first", Text: server}}},
+		"by a name that is an address": {host: "10.0.0.1", want: []Problem{{Host: "10.0.0.1", Text: server}}},
+		"not to be skipped":            {host: "s1", options: Options{SkipUnreachable: true}, want: []Problem{{Host: "s1", Text: server}}},
+		"not to be left out":           {host: "s1", options: Options{Hosts: []string{"c1"}}, want: []Problem{{Host: "s1", Text: server}}},
+		"accepted by the host's name":  {host: "first", address: "10.0.0.1", options: Options{Accepted: Accepted{Down: []string{"first"}}}},
+		"accepted by the node's name":  {host: "first", address: "10.0.0.1", options: Options{Accepted: Accepted{Down: []string{"s1"}}}},
+		"another host": {host: "x", address: "10.0.0.99", want: []Problem{
+			{Text: "the cluster has a server s1.global at 10.0.0.1:4647 that is not in the inventory"}, {Host: "x", Text: "unreachable: connection refused"},
+		}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			plan := gone(c.host, c.address, c.options)
+			for i := range plan.Problems {
+				plan.Problems[i].Remedy = ""
+			}
+			if diff := cmp.Diff(c.want, plan.Problems); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestPlanLeavesAloneWhatTheLimitLeavesOut(t *testing.T) {
+	s := survey()
+	s.Unreachable = map[string]string{"c9": "connection refused"}
+	plan := NewPlan(s, version("1.11.0"), Options{Hosts: []string{"c1"}})
+	var steps []string
+	for _, step := range plan.Steps {
+		steps = append(steps, step.Host+" "+step.Action)
+	}
+	if diff := cmp.Diff([]string{"s1 none", "s2 none", "s3 none", "c1 upgrade", "c2 none"}, steps); diff != "" {
+		t.Error(diff)
+	}
+	if plan.Verdict() != VerdictChanges || len(plan.Warnings) != 3 {
+		t.Errorf("%s, %s, want warnings of three older servers: %s", plan.Verdict(), Words(plan.Problems), Words(plan.Warnings))
+	}
+}
