@@ -34,13 +34,10 @@ func (p *playFlags) health(ctx context.Context, s streams) error {
 		return err
 	}
 	defer fl.close()
-	var result struct {
-		Overview nomad.Overview `json:"overview"`
-	}
-	if err := p.survey(ctx, fl, "health", "nomad_health", nil, &result); err != nil {
+	overview := &nomad.Overview{}
+	if err := p.survey(ctx, fl, "health", "nomad_health", "overview", nil, overview); err != nil {
 		return err
 	}
-	overview := &result.Overview
 	if p.output == "json" {
 		if err := printJSON(s, overview); err != nil {
 			return err

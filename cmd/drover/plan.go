@@ -115,13 +115,8 @@ everything that stands in the way. It touches nothing but the agent's own direct
 
 // plan runs the ready playbook that surveys the cluster, and takes the plan out of its last task.
 func (u *upgradeFlags) plan(ctx context.Context, fl *fleet, vars *expression.Map) (*nomad.Plan, error) {
-	var result struct {
-		Plan *nomad.Plan `json:"plan"`
-	}
-	if err := u.survey(ctx, fl, "plan", "nomad_preflight", vars, &result); err != nil {
-		return nil, err
-	}
-	return result.Plan, nil
+	plan := &nomad.Plan{}
+	return plan, u.survey(ctx, fl, "plan", "nomad_preflight", "plan", vars, plan)
 }
 
 // showPlan prints a plan for a person, or as JSON. It is sorted, so that two plans can be compared.

@@ -17,13 +17,13 @@ import (
 
 // survey runs a ready playbook that only looks, and decodes what one of its modules returned. A module that returned its
 // result has done its work, whatever it found; without one the error says what went wrong on which host.
-func (p *playFlags) survey(ctx context.Context, fl *fleet, name, module string, vars *expression.Map, into any) error {
+func (p *playFlags) survey(ctx context.Context, fl *fleet, name, module, key string, vars *expression.Map, into any) error {
 	book, _, err := playbooks.LoadLibrary(name, playbooks.Options{})
 	if err != nil {
 		return err
 	}
 	taken := &taker{
-		module: module,
+		module: module, key: key,
 		talk:   console.Lines(io.Discard, fl.s.err, console.Options{Color: p.colored(fl.s), Width: width(fl.s)}),
 	}
 	summary, err := p.carryOut(ctx, fl, book, vars, taken)
@@ -43,15 +43,15 @@ func (p *playFlags) survey(ctx context.Context, fl *fleet, name, module string, 
 // taker shows only the talk of a run, and keeps the result of one module.
 type taker struct {
 	module   string
+	key      string // of the result; a task that could not be done has none
 	talk     event.Sink
 	result   []byte
 	failures string
 }
 
 func (t *taker) Emit(e event.Event) error {
-	if e.Kind == event.HostResult && e.Module == t.module && e.Result != nil {
-		var err error
-		if t.result, err = json.Marshal(e.Result); err != nil {
+	if e.Kind == event.HostResult && e.Module == t.module {
+		if err := t.take(e.Result); err != nil {
 			return fmt.Errorf("read the result of %s: %w", t.module, err)
 		}
 	}
@@ -59,4 +59,19 @@ func (t *taker) Emit(e event.Event) error {
 		t.failures += fmt.Sprintf("%s: %s: %s\n", e.Host, e.Status, console.Plain(e.Message))
 	}
 	return t.talk.Emit(e)
+}
+
+func (t *taker) take(result any) error {
+	text, err := json.Marshal(result)
+	if err != nil {
+		return err
+	}
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(text, &keys); err != nil {
+		return err
+	}
+	if keys[t.key] != nil {
+		t.result = keys[t.key]
+	}
+	return nil
 }
