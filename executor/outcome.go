@@ -49,10 +49,15 @@ func failure(err error) *outcome {
 	}
 }
 
-func unreachable(err error) *outcome {
+// unreachable tells the reason without the host's name, which stands beside it everywhere.
+func unreachable(target string, lost *modules.Unreachable) *outcome {
+	reason := lost.Err.Error()
+	if lost.Host != target {
+		reason = lost.Error()
+	}
 	return &outcome{
-		status: event.Unreachable, message: err.Error(),
-		data: expression.MapOf("changed", false, "unreachable", true, "msg", err.Error()),
+		status: event.Unreachable, message: reason,
+		data: expression.MapOf("changed", false, "unreachable", true, "msg", reason),
 	}
 }
 
@@ -66,7 +71,7 @@ func isRefusal(err error) bool {
 func finished(target string, module *modules.Module, result *modules.Result, err error) *outcome {
 	var lost *modules.Unreachable
 	if errors.As(err, &lost) && lost.Host == target {
-		return unreachable(err)
+		return unreachable(target, lost)
 	}
 	if result == nil {
 		result = &modules.Result{}

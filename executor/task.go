@@ -130,7 +130,7 @@ func (j *job) start(s *scope, k *keywords, call *modules.Call, label string) *ou
 		var lost *modules.Unreachable
 		switch {
 		case errors.As(err, &lost):
-			return unreachable(err)
+			return unreachable(k.target, lost)
 		case err != nil:
 			return failure(err)
 		}
