@@ -24,7 +24,7 @@ func (p *playFlags) survey(ctx context.Context, fl *fleet, name, module, key str
 	}
 	taken := &taker{
 		module: module, key: key,
-		talk:   console.Lines(io.Discard, fl.s.err, console.Options{Color: p.colored(fl.s), Width: width(fl.s)}),
+		talk: console.Lines(io.Discard, fl.s.err, console.Options{Color: p.colored(fl.s), Width: width(fl.s)}),
 	}
 	summary, err := p.carryOut(ctx, fl, book, vars, taken)
 	if err != nil {

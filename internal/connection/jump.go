@@ -67,6 +67,7 @@ func (p *Pool) hop(ctx context.Context, s *settings) (*jump, error) {
 	if err != nil {
 		return nil, final(err)
 	}
+	target.CommonArgs.configFile = s.configFile
 	via, err := p.resolve(ctx, target)
 	if err != nil {
 		return nil, final(err)

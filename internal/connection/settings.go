@@ -30,6 +30,7 @@ type settings struct {
 	strict         strictness
 	timeout        time.Duration
 	password       Secret
+	configFile     string   // -F, which holds for the jump hosts too, as in OpenSSH
 	trail          []string // the jump hosts that led here, to find circles
 }
 
@@ -55,7 +56,9 @@ func (p *Pool) resolve(ctx context.Context, target Target) (settings, error) {
 		return settings{}, err
 	}
 	find := target.CommonArgs.over(configured)
-	s := settings{name: target.Name, alias: target.address(), password: target.Password}
+	s := settings{
+		name: target.Name, alias: target.address(), password: target.Password, configFile: target.CommonArgs.configFile,
+	}
 	if err := s.address(target, find, p.options); err != nil {
 		return settings{}, err
 	}

@@ -48,7 +48,8 @@ func (l *Lab) Inventory(user string) (string, error) {
 func (l *Lab) inventoryVars(user string) []string {
 	common := "-o UserKnownHostsFile=" + l.path(knownHostsFile)
 	if l.state.Options.Jump {
-		common += fmt.Sprintf(" -J %s@%s", user, jumpFront)
+		// Options given with -o hold for the last hop only, as in OpenSSH; a file holds for the jump host too.
+		common = fmt.Sprintf("-F %s -J %s@%s", l.path(sshConfigFile), user, jumpFront)
 	}
 	vars := []string{
 		"ansible_user=" + user,

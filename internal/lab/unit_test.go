@@ -113,7 +113,7 @@ nomad_servers
 # sudo asks for the password in /labs/x/operator.password (--become-password-file)
 ansible_user=operator
 ansible_ssh_private_key_file=/labs/x/id_ed25519
-ansible_ssh_common_args='-o UserKnownHostsFile=/labs/x/known_hosts -J operator@10.65.0.1'
+ansible_ssh_common_args='-F /labs/x/ssh_config -J operator@10.65.0.1'
 nomad_token_file=/labs/x/nomad.token
 nomad_cacert=/labs/x/tls/ca.pem
 nomad_client_cert=/labs/x/tls/cli.pem
