@@ -45,7 +45,7 @@ func TestUntil(t *testing.T) {
 		{"never true though ok", `{name: t, act: {data: {n: 1}}, register: r, until: r.n > 1, retries: 1, delay: 1}`, event.Failed, 2, time.Second, "until was not met in 2 tries"},
 		{"retries alone", `{name: t, act: {msg: x, fails: 1}, retries: 3, delay: 2}`, event.OK, 2, 2 * time.Second, "x"},
 		{"broken condition", `{name: t, act: x, until: nothing, retries: 3}`, event.Failed, 1, 0, "until: "},
-		{"unreachable ends it", `{name: t, act: {msg: x, lose: true}, register: r, until: r is success}`, event.Unreachable, 1, 0, "h: connection lost"},
+		{"unreachable ends it", `{name: t, act: {msg: x, lose: true}, register: r, until: r is success}`, event.Unreachable, 1, 0, "connection lost"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
