@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -132,7 +131,7 @@ func (e *execCommand) tell(host string, answer *wire.RunResult, err error) int {
 		line.Status, code = event.Failed, exitFailed
 	}
 	if e.fleet.output == "json" {
-		_ = json.NewEncoder(e.s.out).Encode(line)
+		_ = console.NewEncoder(e.s.out).Encode(line)
 		return code
 	}
 	switch {

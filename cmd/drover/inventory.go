@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -73,7 +72,7 @@ func nearestHint(name string, among []string) string {
 }
 
 func printJSON(s streams, value any) error {
-	encoder := json.NewEncoder(s.out)
+	encoder := console.NewEncoder(s.out)
 	encoder.SetIndent("", "    ")
 	return encoder.Encode(value)
 }

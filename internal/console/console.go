@@ -30,7 +30,7 @@ func Lines(out, talk io.Writer, options Options) event.Sink {
 }
 
 // JSON writes each event as one line of JSON to out.
-func JSON(out io.Writer) event.Sink { return jsonLines{json.NewEncoder(out)} }
+func JSON(out io.Writer) event.Sink { return jsonLines{NewEncoder(out)} }
 
 type jsonLines struct{ encoder *json.Encoder }
 

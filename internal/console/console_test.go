@@ -4,6 +4,7 @@ package console
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -63,6 +64,21 @@ func TestPlainKeepsHostsFromWritingEscapes(t *testing.T) {
 	got := Plain("a\x1b[31mb\x07\r\nc\td\u202ee\u009b1m\x00")
 	if want := "a[31mb\nc\tde1m"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestJSONKeepsHostsFromWritingEscapes(t *testing.T) {
+	want := "a\x1b[31mb\x07\r\nc\td\u202ee\u009b1m\x00\x7f é"
+	var out strings.Builder
+	if err := NewEncoder(&out).Encode(want); err != nil {
+		t.Fatal(err)
+	}
+	if line := strings.TrimSuffix(out.String(), "\n"); Plain(line) != line {
+		t.Errorf("a terminal would be shown %q", line)
+	}
+	var got string
+	if err := json.Unmarshal([]byte(out.String()), &got); err != nil || got != want {
+		t.Errorf("read back: %q, %v", got, err)
 	}
 }
 
