@@ -25,7 +25,7 @@ func stage(ctx context.Context, c *call, request wire.Stage) (wire.StageResult, 
 		if err != nil {
 			return wire.StageResult{}, err
 		}
-		return c.agent.stage(ctx, s, c, request)
+		return unhurried(func() (wire.StageResult, error) { return c.agent.stage(ctx, s, c, request) })
 	})
 }
 
