@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"drover/internal/event"
@@ -132,7 +133,10 @@ func (j *job) start(s *scope, k *keywords, call *modules.Call, label string) *ou
 		case errors.As(err, &lost):
 			return unreachable(k.target, lost)
 		case err != nil:
-			return failure(err)
+			out := failure(err)
+			out.message = strings.TrimPrefix(out.message, k.target+": ") // the host's name stands beside it
+			out.put("msg", out.message)
+			return out
 		}
 		call.Host = host
 	}

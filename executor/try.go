@@ -102,16 +102,27 @@ func (j *job) again(k *keywords, out *outcome, attempt, tries int, delay time.Du
 	return nil
 }
 
+// errInterrupted is the failure of a module that only waited when the run was interrupted.
+var errInterrupted = errors.New("interrupted while it waited")
+
 // once runs the module one time, within the task's timeout.
 func (j *job) once(k *keywords, call *modules.Call) *outcome {
 	ctx := j.run.hard
+	if j.module.Idle {
+		ctx = j.run.soft
+	}
 	if k.timeout > 0 {
 		limited, cancel := context.WithTimeoutCause(ctx, k.timeout, fmt.Errorf("the task's timeout of %v ran out", k.timeout))
 		defer cancel()
 		ctx = limited
 	}
 	result, err := j.module.Run(ctx, call)
-	return finished(k.target, j.module, result, ended(ctx, j.module.Name, err))
+	if err != nil && j.module.Idle && j.run.soft.Err() != nil {
+		err = errInterrupted
+	} else {
+		err = ended(ctx, j.module.Name, err)
+	}
+	return finished(k.target, j.module, result, err)
 }
 
 // judge applies changed_when and failed_when.

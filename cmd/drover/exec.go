@@ -48,6 +48,12 @@ variables say sh -c '...'.`,
 		RunE: func(c *cobra.Command, args []string) error { return e.run(c.Context(), args[0], args[1:]) },
 	}
 	e.fleet.register(command)
+	command.ValidArgsFunction = func(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return e.fleet.completeHosts(c, args, begun)
+	}
 	command.Flags().BoolVarP(&e.become, "become", "b", false, "run it as root (sudo)")
 	command.Flags().StringVar(&e.becomeUser, "become-user", "", "with -b: as this user instead of root")
 	command.Flags().DurationVar(&e.limit, "limit-time", 10*time.Minute, "how long it may take on one host")
@@ -72,17 +78,23 @@ func (e *execCommand) run(ctx context.Context, pattern string, argv []string) er
 		codes int
 		group errgroup.Group
 	)
+	progress, done := console.Waiting(quiet{}, e.s.err, e.fleet.lines(e.s))
+	defer done()
+	_ = progress.Emit(event.Event{Kind: event.PlayStart, Batch: hostNames(hosts)})
+	_ = progress.Emit(event.Event{Kind: event.TaskStart})
 	group.SetLimit(e.fleet.forks)
 	for _, host := range hosts {
 		group.Go(func() error {
-			answer, err := e.onHost(ctx, fl, host, argv)
+			answer, err := e.onHost(ctx, fl, host, argv, progress)
 			mu.Lock()
 			defer mu.Unlock()
+			_ = progress.Emit(event.Event{Kind: event.HostResult, Host: host.Name})
 			codes |= e.tell(host.Name, answer, err)
 			return nil
 		})
 	}
 	_ = group.Wait()
+	done()
 	if ctx.Err() != nil {
 		return &exit{exitInterrupted, errors.New("interrupted")}
 	}
@@ -92,7 +104,12 @@ func (e *execCommand) run(ctx context.Context, pattern string, argv []string) er
 	return nil
 }
 
-func (e *execCommand) onHost(ctx context.Context, fl *fleet, host *inventory.Host, argv []string) (*wire.RunResult, error) {
+// quiet takes events that only tell how far things are.
+type quiet struct{}
+
+func (quiet) Emit(event.Event) error { return nil }
+
+func (e *execCommand) onHost(ctx context.Context, fl *fleet, host *inventory.Host, argv []string, progress event.Sink) (*wire.RunResult, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.limit, fmt.Errorf("gave up after %s waiting for the command to end", e.limit))
 	defer cancel()
 	vars := fl.inventory.Vars(host)
@@ -102,6 +119,7 @@ func (e *execCommand) onHost(ctx context.Context, fl *fleet, host *inventory.Hos
 	if err != nil {
 		return nil, err
 	}
+	_ = progress.Emit(event.Event{Kind: event.HostStart, Host: host.Name})
 	var answer wire.RunResult
 	if err := connected.Call(ctx, wire.Run{Argv: argv}, nil, &answer); err != nil {
 		return nil, err

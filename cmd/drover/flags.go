@@ -53,6 +53,7 @@ func (f *fleetFlags) register(c *cobra.Command) {
 	flags.CountVarP(&f.verbosity, "verbose", "v", "say more; -vv even more")
 	flags.StringVar(&f.output, "output", "text", "text, or json for one JSON line per event")
 	flags.StringVar(&f.color, "color", "auto", "auto, always or never")
+	_ = c.RegisterFlagCompletionFunc("limit", f.completeHosts)
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -92,12 +93,16 @@ func (f *fleetFlags) colored(s streams) bool {
 	return s.getenv("NO_COLOR") == "" && s.getenv("ANSIBLE_NOCOLOR") == "" && s.getenv("TERM") != "dumb" && terminal(s.out)
 }
 
-// sink is where the events of a run go.
-func (f *fleetFlags) sink(s streams) event.Sink {
+// sink is where the events of a run go; the second result ends it.
+func (f *fleetFlags) sink(s streams) (event.Sink, func()) {
 	if f.output == "json" {
-		return console.JSON(s.out)
+		return console.JSON(s.out), func() {}
 	}
-	return console.Lines(s.out, s.err, console.Options{Color: f.colored(s), Verbosity: f.verbosity, Width: width(s)})
+	return console.Waiting(console.Lines(s.out, s.err, f.lines(s)), s.err, f.lines(s))
+}
+
+func (f *fleetFlags) lines(s streams) console.Options {
+	return console.Options{Color: f.colored(s), Verbosity: f.verbosity, Width: width(s)}
 }
 
 func width(s streams) int {

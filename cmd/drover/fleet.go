@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/user"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"drover/executor"
 	"drover/internal/connection"
 	"drover/internal/console"
 	"drover/internal/modules"
+	"drover/internal/wire"
 	"drover/inventory"
 )
 
@@ -27,6 +29,7 @@ type fleet struct {
 	become    connection.Secret
 	runID     string
 	holder    string
+	locked    atomic.Pointer[error] // that another run holds a host, once that was found
 }
 
 // open reads the inventory and prepares connections; nothing is dialled yet. lock says whether root agents hold their hosts
@@ -109,7 +112,19 @@ func (f *fleet) Connect(ctx context.Context, host string, settings executor.Conn
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", host, err)
 	}
-	return f.pool.Host(ctx, target, settings.Become)
+	connected, err := f.pool.Host(ctx, target, settings.Become)
+	if wire.IsKind(err, wire.KindLocked) {
+		f.locked.CompareAndSwap(nil, &err)
+	}
+	return connected, err
+}
+
+// lockedElsewhere is the end of a run that found a host held by another one; nil when none was.
+func (f *fleet) lockedElsewhere() error {
+	if found := f.locked.Load(); found != nil {
+		return &exit{exitLocked, *found}
+	}
+	return nil
 }
 
 // target reads how a host is reached from its variables; flags fill what they leave open, as in Ansible.

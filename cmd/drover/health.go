@@ -45,7 +45,7 @@ func (p *playFlags) health(ctx context.Context, s streams) error {
 	} else {
 		showOverview(s, overview)
 	}
-	if len(overview.Problems) > 0 {
+	if len(overview.Problems) > 0 || len(overview.Servers)+len(overview.Clients) == 0 {
 		return &exit{code: exitFailed}
 	}
 	return nil
@@ -76,7 +76,11 @@ func showOverview(s streams, o *nomad.Overview) {
 	}
 	problems(s.out, "Worth knowing:", o.Notes)
 	problems(s.out, "What is wrong:", o.Problems)
-	if len(o.Problems) == 0 {
+	switch {
+	case len(o.Problems) > 0:
+	case len(o.Servers)+len(o.Clients) == 0:
+		fmt.Fprintln(s.out, "\nNo Nomad agent was found on these hosts.")
+	default:
 		fmt.Fprintln(s.out, "\nThe cluster is well.")
 	}
 }

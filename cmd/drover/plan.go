@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,8 @@ type upgradeFlags struct {
 	stopSignal string
 	allowLeave bool
 	outage     bool
+	down       []string
+	skip       bool
 }
 
 func (u *upgradeFlags) register(c *cobra.Command) {
@@ -43,8 +46,11 @@ func (u *upgradeFlags) register(c *cobra.Command) {
 	flags.StringVar(&u.stopSignal, "stop-signal", "", "KILL: stop agents with SIGKILL, where no other signal keeps a server from leaving or a client from draining")
 	flags.BoolVar(&u.allowLeave, "allow-leave", false, "where no signal is safe: let a server leave raft when it stops (it needs retry_join to come back)")
 	flags.BoolVar(&u.outage, "accept-outage", false, "go on where the control plane will pause because there is no spare vote")
+	flags.StringSliceVar(&u.down, "accept-down", nil, "go on although this server is dead, while the others are a majority; may be given more than once")
+	flags.BoolVar(&u.skip, "skip-unreachable", false, "go on without clients that cannot be reached")
 	c.MarkFlagsMutuallyExclusive("servers", "clients")
 	c.MarkFlagsMutuallyExclusive("binary", "binary-dir")
+	_ = c.RegisterFlagCompletionFunc("accept-down", u.completeHosts)
 	_ = c.RegisterFlagCompletionFunc("stop-signal", cobra.FixedCompletions([]string{"KILL"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -62,6 +68,11 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	if _, err := nomad.Batches(nil, u.batch, u.perDC); err != nil {
 		return nil, usageError("--batch: %w", err)
 	}
+	for _, file := range []string{u.binary, u.binaryDir} {
+		if _, err := os.Stat(file); file != "" && err != nil {
+			return nil, usageError("the new Nomad: %w", err)
+		}
+	}
 	vars := expression.NewMap()
 	vars.Set("version", u.to)
 	vars.Set("binary", u.binary)
@@ -70,6 +81,8 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	vars.Set("stop_signal", u.stopSignal)
 	vars.Set("allow_leave", u.allowLeave)
 	vars.Set("accept_outage", u.outage)
+	vars.Set("accept_down", expression.FromGo(u.down))
+	vars.Set("skip_unreachable", u.skip)
 	return vars, nil
 }
 
@@ -79,7 +92,9 @@ func newPlanCommand(s streams) *cobra.Command {
 		Use:   "plan --to VERSION",
 		Short: "Show what an upgrade will do and what stands in the way",
 		Long: `plan asks every host and the cluster and shows, host by host and in order, what an upgrade would do and why, what it would skip, and
-everything that stands in the way. It touches nothing but the agent's own directory on each host.`,
+everything that stands in the way. It touches nothing but the agent's own directory on each host.
+
+The exit code is 0 when there is nothing to do, 12 when there is, and 10 when something stands in the way.`,
 		Example: `  drover plan -i hosts.ini --to 1.11.0
   drover plan -i hosts.ini --to 1.11.0 --servers --output json`,
 		Args: cobra.NoArgs,
@@ -122,7 +137,7 @@ func (u *upgradeFlags) plan(ctx context.Context, fl *fleet, vars *expression.Map
 // showPlan prints a plan for a person, or as JSON. It is sorted, so that two plans can be compared.
 func showPlan(s streams, output string, plan *nomad.Plan) error {
 	if output == "json" {
-		return printJSON(s, struct {
+		return console.NewEncoder(s.out).Encode(struct {
 			*nomad.Plan
 			Verdict string `json:"verdict"`
 		}{plan, plan.Verdict()})

@@ -19,12 +19,14 @@ func newPlaybookCommand(s streams) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "playbook",
 		Short: "The ready playbooks, and checking your own",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Example: `  drover playbook list
+  drover playbook eject upgrade our-upgrade.yml
+  drover playbook check our-upgrade.yml`,
 	}
 	command.AddCommand(
 		&cobra.Command{
 			Use: "list", Short: "List the ready playbooks", Args: cobra.NoArgs,
+			Example: "  drover playbook list",
 			RunE: func(*cobra.Command, []string) error {
 				table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 				for _, entry := range playbooks.Library() {
@@ -35,7 +37,8 @@ func newPlaybookCommand(s streams) *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "show NAME", Short: "Print a ready playbook", Args: cobra.ExactArgs(1),
-			Example: "  drover playbook show upgrade",
+			Example:           "  drover playbook show upgrade",
+			ValidArgsFunction: completeLibrary,
 			RunE: func(_ *cobra.Command, args []string) error {
 				text, err := playbooks.Open(args[0])
 				if err != nil {
@@ -47,7 +50,8 @@ func newPlaybookCommand(s streams) *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "eject NAME FILE", Short: "Copy a ready playbook to a file, to make it your own", Args: cobra.ExactArgs(2),
-			Example: "  drover playbook eject upgrade our-upgrade.yml",
+			Example:           "  drover playbook eject upgrade our-upgrade.yml",
+			ValidArgsFunction: completeLibrary,
 			RunE: func(_ *cobra.Command, args []string) error {
 				text, err := playbooks.Open(args[0])
 				if err != nil {
@@ -66,6 +70,7 @@ func newPlaybookCommand(s streams) *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "check FILE...", Short: "Check playbooks without running them", Args: cobra.MinimumNArgs(1),
+			Example: "  drover playbook check site.yml web.yml",
 			RunE: func(_ *cobra.Command, args []string) error {
 				var problems []error
 				for _, file := range args {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -80,9 +81,10 @@ func refusal(format string, args ...any) error {
 
 // run is the whole program: arguments in, exit code out.
 func run(s streams, args []string) int {
-	ctx, stop := interruptible()
+	ctx, stop := interruptible(s.err)
 	defer stop()
-	root := newRoot(s)
+	root, begun := newRoot(s), false
+	refine(root, &begun)
 	root.SetArgs(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)
@@ -97,9 +99,53 @@ func run(s streams, args []string) int {
 			fmt.Fprintln(s.err, "drover: "+console.Plain(ended.err.Error()))
 		}
 		return ended.code
+	case !begun:
+		fmt.Fprintln(s.err, "drover: "+console.Plain(err.Error()))
+		return exitUsage
 	default:
 		fmt.Fprintln(s.err, "drover: "+console.Plain(err.Error()))
 		return exitError
+	}
+}
+
+// refine gives a command and those below it one way to refuse wrong arguments, and notes when one has begun: whatever cobra
+// refuses before that is a mistake in the command line.
+func refine(command *cobra.Command, begun *bool) {
+	for _, child := range command.Commands() {
+		refine(child, begun)
+	}
+	if command.HasSubCommands() {
+		command.Args = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			names := make([]string, 0, len(c.Commands()))
+			for _, child := range c.Commands() {
+				names = append(names, child.Name())
+			}
+			return usageError("there is no command %q%s (see `%s --help`)", c.CommandPath()+" "+args[0], nearestHint(args[0], names), c.CommandPath())
+		}
+		command.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		return
+	}
+	if check := command.Args; check != nil {
+		command.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			var told *exit
+			switch {
+			case err == nil, errors.As(err, &told):
+				return err
+			case len(args) == 0:
+				return usageError("an argument is missing: the form is `%s`", c.UseLine())
+			}
+			return usageError("these arguments do not fit: %s; the form is `%s`", strings.Join(args, " "), c.UseLine())
+		}
+	}
+	if work := command.RunE; work != nil {
+		command.RunE = func(c *cobra.Command, args []string) error {
+			*begun = true
+			return work(c, args)
+		}
 	}
 }
 
@@ -108,7 +154,7 @@ type abortKey struct{}
 
 // interruptible gives a context that ends at the first interrupt, when nothing new is started, and carries a second one that
 // ends at the second interrupt, when what runs is no longer waited for. A hang-up ends neither.
-func interruptible() (context.Context, func()) {
+func interruptible(talk io.Writer) (context.Context, func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGHUP)
@@ -116,10 +162,17 @@ func interruptible() (context.Context, func()) {
 	graceful, finishUp := context.WithCancel(context.WithValue(abort, abortKey{}, abort))
 	done := make(chan struct{})
 	go func() {
-		for _, end := range []func(){finishUp, abortNow} {
+		for _, next := range []struct {
+			end  func()
+			says string
+		}{
+			{finishUp, "interrupted: what is under way is finished and nothing new is begun; a second interrupt cancels it"},
+			{abortNow, "interrupted again: what is under way is cancelled"},
+		} {
 			select {
 			case <-signals:
-				end()
+				fmt.Fprintln(talk, "\ndrover: "+next.says)
+				next.end()
 			case <-done:
 				return
 			}
@@ -153,8 +206,6 @@ It asks the cluster before each step whether it may go on: quorum is never riske
   drover health  -i hosts.ini                                      # how the cluster is`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError("%w (see `%s --help`)", err, c.CommandPath())
@@ -163,6 +214,6 @@ It asks the cluster before each step whether it may go on: quorum is never riske
 		newPlanCommand(s), newUpgradeCommand(s), newRunCommand(s), newHealthCommand(s), newExecCommand(s),
 		newInventoryCommand(s), newDocCommand(s), newPlaybookCommand(s), newLabCommand(s.in, s.out, s.err), newDemoCommand(s), newVersionCommand(s),
 	)
-	root.SetUsageTemplate(root.UsageTemplate() + exitCodes + "\n")
+	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + exitCodes + "\n{{end}}")
 	return root
 }

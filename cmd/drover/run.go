@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -63,6 +64,9 @@ goes; what it does not know it refuses before a host is touched.`,
 		},
 	}
 	p.register(command)
+	_ = command.RegisterFlagCompletionFunc("tags", completeTags)
+	_ = command.RegisterFlagCompletionFunc("skip-tags", completeTags)
+	command.ValidArgsFunction = completePlaybooks
 	return command
 }
 
@@ -70,9 +74,10 @@ goes; what it does not know it refuses before a host is touched.`,
 func loadPlaybook(s streams, name string) (*playbooks.Playbook, error) {
 	load := playbooks.Load
 	if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
-		if _, err := playbooks.Open(name); err == nil {
-			load = playbooks.LoadLibrary
+		if _, err := playbooks.Open(name); err != nil {
+			return nil, fmt.Errorf("there is no file %s, and no ready playbook of that name%s", name, nearestHint(name, libraryNames()))
 		}
+		load = playbooks.LoadLibrary
 	}
 	book, warnings, err := load(name, playbooks.Options{})
 	for _, warning := range warnings {
@@ -88,11 +93,25 @@ func (p *playFlags) run(ctx context.Context, s streams, book *playbooks.Playbook
 		return err
 	}
 	defer fl.close()
-	summary, err := p.carryOut(ctx, fl, book, more, p.sink(s))
+	p.warnOfTags(s, book)
+	sink, done := p.sink(s)
+	defer done()
+	summary, err := p.carryOut(ctx, fl, book, more, sink)
+	done()
 	if err != nil {
 		return err
 	}
-	return verdict(summary)
+	return fl.verdict(summary)
+}
+
+// warnOfTags tells of tags that no task has: then everything is passed over, which looks like success.
+func (p *playFlags) warnOfTags(s streams, book *playbooks.Playbook) {
+	known := append(tagsOf(book), "always", "never", "tagged", "untagged", "all")
+	for _, tag := range slices.Concat(p.tags, p.skipTags) {
+		if !slices.Contains(known, tag) {
+			fmt.Fprintf(s.err, "warning: no task of %s has the tag %q%s\n", console.Plain(book.File), console.Plain(tag), nearestHint(tag, known))
+		}
+	}
 }
 
 // carryOut runs a playbook over an open fleet.
@@ -163,11 +182,13 @@ func findFile(dir, name string) (string, error) {
 }
 
 // verdict turns a finished run into an exit code.
-func verdict(summary *executor.Summary) error {
+func (f *fleet) verdict(summary *executor.Summary) error {
 	code := exitOK
 	switch {
 	case summary.Interrupted || summary.Aborted:
-		return &exit{code: exitInterrupted}
+		return &exit{exitInterrupted, errors.New("to go on, run the same command again")}
+	case f.locked.Load() != nil:
+		return f.lockedElsewhere()
 	case len(summary.Refused) > 0:
 		return &exit{code: exitRefused}
 	}

@@ -24,17 +24,24 @@ func (p *playFlags) survey(ctx context.Context, fl *fleet, name, module, key str
 	}
 	taken := &taker{
 		module: module, key: key,
-		talk: console.Lines(io.Discard, fl.s.err, console.Options{Color: p.colored(fl.s), Width: width(fl.s)}),
+		talk: console.Lines(io.Discard, fl.s.err, p.lines(fl.s)),
 	}
-	summary, err := p.carryOut(ctx, fl, book, vars, taken)
-	if err != nil {
+	sink, done := console.Waiting(taken, fl.s.err, p.lines(fl.s))
+	defer done()
+	summary, err := p.carryOut(ctx, fl, book, vars, sink)
+	done()
+	switch {
+	case err != nil:
 		return err
-	}
-	if taken.result != nil {
+	case summary.Interrupted:
+		return fl.verdict(summary)
+	case fl.locked.Load() != nil:
+		return fl.lockedElsewhere()
+	case taken.result != nil:
 		return json.Unmarshal(taken.result, into)
 	}
 	fmt.Fprint(fl.s.err, taken.failures)
-	if err := verdict(summary); err != nil {
+	if err := fl.verdict(summary); err != nil {
 		return err
 	}
 	return errors.New("the survey ended without a result")
@@ -57,6 +64,9 @@ func (t *taker) Emit(e event.Event) error {
 	}
 	if e.Kind == event.HostResult && (e.Status == event.Failed || e.Status == event.Unreachable) {
 		t.failures += fmt.Sprintf("%s: %s: %s\n", e.Host, e.Status, console.Plain(e.Message))
+	}
+	if e.Kind == event.RunEnd {
+		return nil // what stopped the run, if anything did, is part of the answer, or among the failures
 	}
 	return t.talk.Emit(e)
 }

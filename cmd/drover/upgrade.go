@@ -81,11 +81,14 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 		return err
 	}
 	vars.Set("batches", expression.FromGo(batches))
-	summary, err := u.carryOut(ctx, fl, book, vars, u.sink(s))
+	sink, done := u.sink(s)
+	defer done()
+	summary, err := u.carryOut(ctx, fl, book, vars, sink)
+	done()
 	if err != nil {
 		return err
 	}
-	return verdict(summary)
+	return fl.verdict(summary)
 }
 
 func confirm(s streams) error {

@@ -107,6 +107,8 @@ type Module struct {
 	Diff  bool // shows a diff under --diff
 	// Local modules need no connection: they run on the bastion (debug, set_fact, assert, fail, pause).
 	Local bool
+	// Idle modules only let time pass: the first interrupt of a run, which lets other modules finish, ends them.
+	Idle bool
 	// Returns documents the keys of the result.
 	Returns []Arg
 	Example string // YAML

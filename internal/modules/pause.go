@@ -26,6 +26,7 @@ func pauseModule() Module {
 		Exclusive: [][]string{{"seconds", "minutes"}},
 		Check:     CheckSkipped,
 		Local:     true,
+		Idle:      true,
 		Returns: []Arg{
 			{Name: "start", Kind: String, Doc: "When it began."},
 			{Name: "stop", Kind: String, Doc: "When it ended."},
