@@ -46,6 +46,9 @@ type agentFile struct {
 	Size   int64  `json:"size"`   // of the program, bytes
 }
 
+// name is what the program is called on a host.
+func (a agentFile) name() string { return "drover-agent-" + a.SHA256[:32] }
+
 // agents gives out the agent programs, each unpacked once, when it must be sent.
 type agents struct {
 	files fs.FS

@@ -58,26 +58,37 @@ func (s starter) modes() (directory, program string) {
 // on one line and without an exclamation mark, which csh would take for itself.
 func (s starter) command() string { return "exec /bin/sh -c " + quote(s.script()) }
 
-// script starts as few programs as it can, since every connection runs it: uname, sha256sum and the agent.
+// script starts as few programs as it can, since every connection runs it: stat and the agent. Hashing the agent costs more
+// than all the rest together, so once its hash was right the script notes the file's inode, size and times beside it, and
+// believes a file that still has them: nobody can change a file and keep its change time.
 func (s starter) script() string {
 	directory, _ := s.modes()
 	var b strings.Builder
-	b.WriteString("umask 077; LC_ALL=C; export LC_ALL; m=$(uname -m); case $m in ")
-	for _, platform := range slices.Sorted(maps.Keys(s.agents)) {
-		arch, sum := strings.TrimPrefix(platform, "linux-"), s.agents[platform].SHA256
-		fmt.Fprintf(&b, "%s) a=%s; h=%s; n=drover-agent-%s;; ", strings.Join(machines()[arch], "|"), platform, sum, sum[:32])
+	b.WriteString("umask 077; LC_ALL=C; export LC_ALL; ")
+	// The directory must be ours alone, else whoever can write there decides what runs.
+	b.WriteString(`look() { f="$1/$n"; if [ -f "$f" ] && [ -O "$1" ] && [ -O "$f" ]; then ` +
+		`is=$(stat -c "%i %s %y %z" "$f" 2>/dev/null); was=; { read -r was <"$1/.checked-$n"; } 2>/dev/null; ` +
+		`if [ -n "$is" ] && [ "$is" = "$was" ]; then ` + s.start(`"$f"`) + "; fi; " +
+		`case "$(sha256sum <"$f" 2>/dev/null)" in "$h "*) { echo "$is" >"$1/.checked-$n"; } 2>/dev/null; ` + s.start(`"$f"`) + ";; esac; fi; }; ")
+	platforms := slices.Sorted(maps.Keys(s.agents))
+	for _, platform := range platforms {
+		// Only the agent for the host's own machine type was ever sent there.
+		fmt.Fprintf(&b, "h=%s; n=%s; ", s.agents[platform].SHA256, s.agents[platform].name())
+		for _, dir := range s.directories() {
+			b.WriteString("look " + dir + "; ")
+		}
+	}
+	b.WriteString("m=$(uname -m); case $m in ")
+	for _, platform := range platforms {
+		fmt.Fprintf(&b, "%s) a=%s; n=%s;; ", strings.Join(machines()[strings.TrimPrefix(platform, "linux-")], "|"), platform, s.agents[platform].name())
 	}
 	b.WriteString("*) " + s.say("machine $m") + "exit 0;; esac; ")
-	// The directory must be ours alone, else whoever can write there decides what runs.
-	b.WriteString(`look() { if [ -f "$1/$n" ] && [ -O "$1" ] && [ -O "$1/$n" ]; then case "$(sha256sum <"$1/$n" 2>/dev/null)" in "$h "*) ` + s.start(`"$1/$n"`) + ";; esac; fi; }; ")
 	// An empty file that may be executed is an empty script, except on a file system mounted noexec.
 	b.WriteString(`r=; place() { t="$1/.try-$$"; if (mkdir -p "$1" && [ -O "$1" ] && chmod ` + directory + ` "$1") 2>/dev/null; then ` +
 		`if (: >"$t" && chmod 700 "$t") 2>/dev/null; then if "$t" 2>/dev/null; then rm -f "$t"; ` + s.say("send $a $1/$n") + `exit 0; fi; rm -f "$t"; r="$r $1: noexec;"; else r="$r $1: not writable;"; fi; ` +
 		`else r="$r $1: not usable or not ours;"; fi; }; `)
-	for _, step := range []string{"look ", "place "} {
-		for _, dir := range s.directories() {
-			b.WriteString(step + dir + "; ")
-		}
+	for _, dir := range s.directories() {
+		b.WriteString("place " + dir + "; ")
 	}
 	b.WriteString(s.say("nowhere$r") + "exit 0")
 	return b.String()
