@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -113,7 +114,9 @@ func (f *fleet) Connect(ctx context.Context, host string, settings executor.Conn
 		return nil, fmt.Errorf("%s: %w", host, err)
 	}
 	connected, err := f.pool.Host(ctx, target, settings.Become)
-	if wire.IsKind(err, wire.KindLocked) {
+	var refused *wire.Error
+	if errors.As(err, &refused) && refused.Kind == wire.KindLocked {
+		err = fmt.Errorf("%s: %w", host, refused)
 		f.locked.CompareAndSwap(nil, &err)
 	}
 	return connected, err

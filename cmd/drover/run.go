@@ -188,7 +188,7 @@ func (f *fleet) verdict(summary *executor.Summary) error {
 	case summary.Interrupted || summary.Aborted:
 		return &exit{exitInterrupted, errors.New("to go on, run the same command again")}
 	case f.locked.Load() != nil:
-		return f.lockedElsewhere()
+		return &exit{code: exitLocked}
 	case len(summary.Refused) > 0:
 		return &exit{code: exitRefused}
 	}

@@ -89,6 +89,7 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 	names := c.call.Fleet.Names("all")
 	found := make([]nomad.HostFacts, len(names))
 	reasons := make([]string, len(names))
+	var unknown []string
 	slots := make(chan struct{}, surveyAtOnce)
 	var group sync.WaitGroup
 	for i, name := range names {
@@ -97,6 +98,7 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 			found[i] = facts
 			continue
 		}
+		unknown = append(unknown, name)
 		group.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
@@ -105,6 +107,9 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 				reasons[i] = reason(err)
 			}
 		})
+	}
+	if len(unknown) > 0 {
+		c.call.Say("looking at %s", someOf(unknown))
 	}
 	group.Wait()
 	for i, name := range names {
@@ -119,6 +124,15 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 	}
 	c.askCluster(ctx, &survey)
 	return survey
+}
+
+// someOf names a few hosts, and how many more there are.
+func someOf(names []string) string {
+	const shown = 5
+	if len(names) <= shown {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
 }
 
 // reason is an error without the host's name, for a place that names the host.

@@ -39,7 +39,9 @@ type Options struct {
 	Hosts []string
 }
 
-func (o *Options) leavesOut(host string) bool { return o.Hosts != nil && !slices.Contains(o.Hosts, host) }
+func (o *Options) leavesOut(host string) bool {
+	return o.Hosts != nil && !slices.Contains(o.Hosts, host)
+}
 
 // Actions of a Step.
 const (
@@ -226,9 +228,21 @@ func (p *planner) unreachable(survey Survey) {
 	}
 }
 
-// memberAt finds the server that an unreachable host is, by the node's name or by its address; nil when it is none.
+// seen tells whether a server of the cluster is one of the hosts that could be asked.
+func (s *Survey) seen(member *RaftMember) bool {
+	return slices.ContainsFunc(s.Hosts, func(f HostFacts) bool {
+		view := AgentView{ServerID: f.ServerID, RPC: f.RPC}
+		return f.Server && (view.is(member.RaftServer) || f.RPC != "" && f.RPC == member.Address || member.Node == f.NodeName+"."+f.Region)
+	})
+}
+
+// memberAt finds the server that an unreachable host is, by the node's name or by its address; nil when it is none, or one
+// that another host has shown to be.
 func (s *Survey) memberAt(host string) *RaftMember {
 	for i, member := range s.Raft.Servers {
+		if s.seen(&member) {
+			continue
+		}
 		node := member.Node
 		if dot := strings.LastIndex(node, "."); dot > 0 {
 			node = node[:dot]
@@ -260,13 +274,8 @@ func (p *planner) clientsAhead(survey Survey) {
 
 // inventory compares the inventory with the servers that the cluster has.
 func (p *planner) inventory(survey Survey) {
-	known := func(match func(facts HostFacts) bool) bool { return slices.ContainsFunc(survey.Hosts, match) }
 	for i, member := range survey.Raft.Servers {
-		found := known(func(f HostFacts) bool {
-			view := AgentView{ServerID: f.ServerID, RPC: f.RPC}
-			return f.Server && (view.is(member.RaftServer) || f.RPC != "" && f.RPC == member.Address || member.Node == f.NodeName+"."+f.Region)
-		})
-		found = found || slices.ContainsFunc(sortedKeys(survey.Unreachable), func(host string) bool { return survey.memberAt(host) == &survey.Raft.Servers[i] })
+		found := survey.seen(&member) || slices.ContainsFunc(sortedKeys(survey.Unreachable), func(host string) bool { return survey.memberAt(host) == &survey.Raft.Servers[i] })
 		if !found && !p.acceptsDown(survey, &member) {
 			p.refuse("", "add its host to the inventory, or name it with --accept-down if it is dead",
 				"the cluster has a server %s at %s that is not in the inventory", member.Node, member.Address)

@@ -132,6 +132,7 @@ func TestPlanKnowsAnUnreachableServerOfTheCluster(t *testing.T) {
 	gone := func(host, address string, options Options) Plan {
 		s := survey()
 		s.Raft.Servers[0].Address = "10.0.0.1:4647"
+		s.Raft.Servers[1].Address = "10.0.0.2:4647"
 		s.Hosts = s.Hosts[1:]
 		s.Unreachable, s.Addresses = map[string]string{host: "connection refused"}, map[string]string{host: address}
 		return NewPlan(s, version("1.11.0"), options)
@@ -149,6 +150,9 @@ func TestPlanKnowsAnUnreachableServerOfTheCluster(t *testing.T) {
 		"not to be left out":           {host: "s1", options: Options{Hosts: []string{"c1"}}, want: []Problem{{Host: "s1", Text: server}}},
 		"accepted by the host's name":  {host: "first", address: "10.0.0.1", options: Options{Accepted: Accepted{Down: []string{"first"}}}},
 		"accepted by the node's name":  {host: "first", address: "10.0.0.1", options: Options{Accepted: Accepted{Down: []string{"s1"}}}},
+		"a second name of one that answers": {host: "x", address: "10.0.0.2", options: Options{Accepted: Accepted{Down: []string{"s1"}}}, want: []Problem{
+			{Host: "x", Text: "unreachable: connection refused"},
+		}},
 		"another host": {host: "x", address: "10.0.0.99", want: []Problem{
 			{Text: "the cluster has a server s1.global at 10.0.0.1:4647 that is not in the inventory"}, {Host: "x", Text: "unreachable: connection refused"},
 		}},
