@@ -34,7 +34,9 @@ func launch(ctx context.Context, m *manager, r *record) error {
 	}
 	properties := []dbus.Property{
 		dbus.PropDescription("drover swaps the Nomad binary of " + r.plan.Request.Unit),
-		dbus.PropExecStart([]string{filepath.Join(r.dir, agentFile), "swap", r.dir}, true),
+		// The last argument's name in the library says the opposite of what systemd takes it for: true is the "-" of
+		// ExecStart=-, which makes every end a success, and a success is not restarted (dbus-execute.c, systemd 252).
+		dbus.PropExecStart([]string{filepath.Join(r.dir, agentFile), "swap", r.dir}, false),
 		{Name: "Type", Value: godbus.MakeVariant("simple")},
 		{Name: "Restart", Value: godbus.MakeVariant("on-failure")},
 		{Name: "RestartUSec", Value: godbus.MakeVariant(uint64(100 * time.Millisecond / time.Microsecond))},
