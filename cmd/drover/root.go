@@ -75,10 +75,6 @@ func usageError(format string, args ...any) error {
 	return &exit{exitUsage, fmt.Errorf(format, args...)}
 }
 
-func refusal(format string, args ...any) error {
-	return &exit{exitRefused, fmt.Errorf(format, args...)}
-}
-
 // run is the whole program: arguments in, exit code out.
 func run(s streams, args []string) int {
 	ctx, stop := interruptible(s.err)
