@@ -189,10 +189,25 @@ func (r *rig) wantRuns(host, version string) {
 
 func (r *rig) wantNoDropIn(host string) {
 	r.t.Helper()
+	defer func() {
+		if r.t.Failed() {
+			r.t.Log(r.swapRecord(host))
+		}
+	}()
 	r.eventually("the stop signal's drop-in to be gone from "+host, 10*time.Second, func() bool {
 		out, err := r.lab.Output(r.t.Context(), host, "sh", "-c", "ls /run/systemd/system/nomad.service.d 2>/dev/null; systemctl show -p DropInPaths --value nomad")
 		return err == nil && !strings.Contains(out, "drover")
 	})
+}
+
+// swapRecord is what a host has written down of its last swap, for the reader of a failure.
+func (r *rig) swapRecord(host string) string {
+	out, err := r.lab.Output(context.Background(), host, "sh", "-c",
+		`cd /var/lib/drover/swap/nomad.service && cd "$(ls | tail -n1)" && cat steps.jsonl; ls; systemctl --no-pager list-units 'drover*'; journalctl --no-pager -n 60 -o short-precise -t systemd; ls -l /run/systemd/system/*.d; systemctl show -p DropInPaths nomad`)
+	if err != nil {
+		return err.Error()
+	}
+	return out
 }
 
 // gap is the time in which a host has no agent, made long enough to act in.
@@ -200,7 +215,6 @@ type gap struct {
 	r    *rig
 	host string
 	fd   int
-	fell error
 }
 
 const holdFile = "/run/hold-nomad"
@@ -241,12 +255,6 @@ func (g *gap) await() {
 func (g *gap) release() {
 	g.r.t.Helper()
 	g.r.onHost(g.host, "rm", holdFile)
-}
-
-// noBrake removes what holdGap installed.
-func (g *gap) noBrake() {
-	g.r.t.Helper()
-	g.r.onHost(g.host, "sh", "-c", "rm /etc/systemd/system/nomad.service.d/test.conf && systemctl daemon-reload")
 }
 
 // killOnHost ends, with SIGKILL, the processes of a host whose command line holds all the words.
