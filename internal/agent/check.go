@@ -16,7 +16,8 @@ const (
 	// checkLimit is how long a living agent is watched until it listens. It is not reverted then, only reported.
 	checkLimit = 10 * time.Minute
 	// What was seen good must stay so for a moment; longer where there are no ports to show that the agent is up.
-	stableListening = 500 * time.Millisecond
+	// After that the caller asks the agent itself, so that this is only the time in which a start that fails shows.
+	stableListening = 200 * time.Millisecond
 	stableBlind     = 2 * time.Second
 	checkInterval   = 25 * time.Millisecond
 )
@@ -62,6 +63,9 @@ func (w *watcher) watch(ctx context.Context, deadline time.Time) (verdict, error
 			w.good = time.Time{}
 		case w.good.IsZero():
 			w.good = time.Now()
+			if err := w.noteListening(); err != nil {
+				return verdict{}, err
+			}
 		case time.Since(w.good) >= stable:
 			return verdict{good: true, alive: true, pid: s.MainPID}, nil
 		}
@@ -72,6 +76,14 @@ func (w *watcher) watch(ctx context.Context, deadline time.Time) (verdict, error
 			return verdict{}, err
 		}
 	}
+}
+
+// noteListening records when the agent was up, which is when the gap ended. A revert's own start is another matter.
+func (w *watcher) noteListening() error {
+	if w.t.has(stepListening) || w.t.has(stepReverting) {
+		return nil
+	}
+	return w.t.step(stepListening, "")
 }
 
 // ended says how the process has ended, "" while it lives. The restart counter begins at 0 with a start that is not

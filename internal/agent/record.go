@@ -48,6 +48,7 @@ const (
 	stepCopied      = "copied"
 	stepStarting    = "starting"
 	stepStarted     = "started"
+	stepListening   = "listening"
 	stepChecked     = "checked"
 	stepFailed      = "failed"
 	stepReverting   = "reverting"
@@ -216,7 +217,7 @@ func (r *record) outcome() (wire.SwapOutcome, error) {
 	out := wire.SwapOutcome{
 		ID: r.plan.ID, Unit: r.plan.Request.Unit, State: e.State, Version: r.plan.Request.Version, Steps: r.steps,
 		Error: e.Error, Hint: e.Hint, OldPID: r.plan.Request.MainPID, NewPID: e.NewPID, Log: e.Log,
-		Stopped: r.at(stepStopping), Gone: r.at(stepStopped), Started: r.at(stepStarted), Checked: r.at(stepChecked),
+		Stopped: r.at(stepStopping), Gone: r.at(stepStopped), Started: r.at(stepStarted), Listening: r.at(stepListening), Checked: r.at(stepChecked),
 	}
 	if r.plan.Kind == kindRevert {
 		out.Stopped, out.Gone, out.Started = r.at(stepReverting), r.at(stepOldStopped), r.at(stepOldStarted)

@@ -302,7 +302,7 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 }
 
 func (a *fakeAgent) swap() wire.SwapOutcome {
-	outcome := wire.SwapOutcome{ID: "swap-" + a.name, State: wire.SwapDone, OldPID: a.pid, NewPID: a.pid + 1000, Stopped: 1e9, Gone: 1.1e9, Checked: 1.4e9}
+	outcome := wire.SwapOutcome{ID: "swap-" + a.name, State: wire.SwapDone, OldPID: a.pid, NewPID: a.pid + 1000, Stopped: 1e9, Gone: 1.1e9, Listening: 1.4e9, Checked: 1.5e9}
 	a.pid, a.version, a.disk, a.beat = a.pid+1000, "1.11.0", "1.11.0", time.Now().Add(10*time.Millisecond)
 	a.running = true
 	if a.broken {

@@ -35,8 +35,8 @@ func nomadSwapModule() Module {
 		}, acceptArgs()...),
 		Check: CheckFull,
 		Returns: []Arg{
-			{Name: "gap_ms", Kind: Integer, Doc: "From the stop until the new process passed the first check; for a client until its first heartbeat."},
-			{Name: "down_ms", Kind: Integer, Doc: "From the old process's end until the new one passed the first check."},
+			{Name: "gap_ms", Kind: Integer, Doc: "From the stop until the new process listened; for a client until its first heartbeat."},
+			{Name: "down_ms", Kind: Integer, Doc: "From the old process's end until the new one listened."},
 			{Name: "from", Kind: String, Doc: "The version that ran before."},
 			{Name: "previous", Kind: Path, Doc: "Where the old binary is kept."},
 		},
@@ -291,8 +291,8 @@ func (s *swap) failure(ctx context.Context, what, hint string, lines []string) e
 func (s *swap) afterwards(ctx context.Context, outcome wire.SwapOutcome) error {
 	s.record.ID, s.record.Version, s.record.From = outcome.ID, s.target, s.facts.VersionRunning
 	s.record.OldPID, s.record.NewPID = outcome.OldPID, outcome.NewPID
-	s.record.Gap = (outcome.Checked - outcome.Stopped) / int64(time.Millisecond)
-	s.record.Down = (outcome.Checked - outcome.Gone) / int64(time.Millisecond)
+	s.record.Gap = (outcome.Listening - outcome.Stopped) / int64(time.Millisecond)
+	s.record.Down = (outcome.Listening - outcome.Gone) / int64(time.Millisecond)
 	s.record.ServerID, s.record.NodeName = s.facts.ServerID, s.facts.NodeName
 	s.record.Region, s.record.DataDir = s.facts.Region, s.facts.DataDir
 	if s.facts.Client && !s.facts.Server {

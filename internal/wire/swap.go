@@ -114,8 +114,10 @@ type SwapOutcome struct {
 	Stopped  int64      `json:"stopped"`            // when the stop job was queued
 	Gone     int64      `json:"gone"`               // when the old process was gone
 	Started  int64      `json:"started"`            // when the start job had succeeded
-	Checked  int64      `json:"checked"`            // when the first check had passed
-	Log      []string   `json:"log,omitempty"`      // the unit's last lines when it did not come up
+	// Listening is when the new process was first seen to be up, with its ports.
+	Listening int64    `json:"listening"`
+	Checked   int64    `json:"checked"`       // when the first check had passed
+	Log       []string `json:"log,omitempty"` // the unit's last lines when it did not come up
 }
 
 // SwapStep is one line of the transaction's record on disk.
