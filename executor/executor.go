@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -213,6 +214,15 @@ func (s *Summary) add(tally Tally) {
 
 func (s *Summary) notStarted(play string) { s.NotStarted = append(s.NotStarted, play) }
 
+// quoted keeps names apart that hold commas.
+func quoted(names []string) []string {
+	texts := make([]string, len(names))
+	for i, name := range names {
+		texts[i] = strconv.Quote(name)
+	}
+	return texts
+}
+
 // String says why and where the run stopped, and what was left; "" when it came to its end.
 func (s *Summary) String() string {
 	var lines []string
@@ -229,7 +239,7 @@ func (s *Summary) String() string {
 		lines = append(lines, "not finished: "+strings.Join(s.NotDone, ", "))
 	}
 	if len(s.NotStarted) > 0 {
-		lines = append(lines, "plays not started: "+strings.Join(s.NotStarted, ", "))
+		lines = append(lines, "plays not started: "+strings.Join(quoted(s.NotStarted), ", "))
 	}
 	for _, p := range s.Pending {
 		lines = append(lines, fmt.Sprintf("handler %q was notified on %s and has not run", p.Handler, p.Host))

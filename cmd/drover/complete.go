@@ -4,6 +4,7 @@ package main
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -15,7 +16,11 @@ import (
 
 // completeHosts offers the hosts and groups of the inventory for the last term of a pattern.
 func (f *fleetFlags) completeHosts(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
-	read, _, err := inventory.Load(inventory.Options{Sources: f.inventories})
+	sources := f.inventories
+	if given := os.Getenv("ANSIBLE_INVENTORY"); len(sources) == 0 && given != "" {
+		sources = []string{given}
+	}
+	read, _, err := inventory.Load(inventory.Options{Sources: sources})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

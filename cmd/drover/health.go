@@ -39,7 +39,7 @@ func (p *playFlags) health(ctx context.Context, s streams) error {
 		return err
 	}
 	if p.output == "json" {
-		if err := printJSON(s, overview); err != nil {
+		if err := console.NewEncoder(s.out).Encode(overview); err != nil {
 			return err
 		}
 	} else {

@@ -62,7 +62,7 @@ func NewOverview(e OverviewEvidence) Overview {
 	for i := range e.Answers {
 		o.answers[e.Answers[i].Host] = &e.Answers[i]
 	}
-	o.overview.Problems = slices.Clone(e.Further)
+	o.overview = Overview{Servers: []ServerRow{}, Clients: []ClientRow{}, Problems: append([]Problem{}, e.Further...), Notes: []Problem{}}
 	for _, host := range sortedKeys(e.Unreachable) {
 		o.bad(host, "unreachable: %s", e.Unreachable[host])
 	}

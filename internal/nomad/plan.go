@@ -93,7 +93,7 @@ func (p *Plan) Verdict() string {
 // NewPlan works out the upgrade of a surveyed cluster: servers first, those that do not vote before voters and the
 // leader last, then clients. All problems are found, not only the first. The same survey gives the same plan.
 func NewPlan(survey Survey, target Version, options Options) Plan {
-	p := planner{plan: Plan{Target: target, Problems: slices.Clone(survey.Further)}, target: target, options: options}
+	p := planner{plan: emptyPlan(target, survey.Further), target: target, options: options}
 	var servers []ServerState
 	byHost := map[string]HostFacts{}
 	for _, facts := range sortFacts(survey.Hosts) {
@@ -120,6 +120,11 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 	})
 	p.plan.Problems = slices.Compact(p.plan.Problems)
 	return p.plan
+}
+
+// emptyPlan has no list that is null in JSON.
+func emptyPlan(target Version, problems []Problem) Plan {
+	return Plan{Target: target, Steps: []Step{}, Problems: append([]Problem{}, problems...), Warnings: []Problem{}, Pauses: []string{}}
 }
 
 type planner struct {

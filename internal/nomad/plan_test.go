@@ -163,7 +163,7 @@ func TestPlanKnowsAnUnreachableServerOfTheCluster(t *testing.T) {
 			for i := range plan.Problems {
 				plan.Problems[i].Remedy = ""
 			}
-			if diff := cmp.Diff(c.want, plan.Problems); diff != "" {
+			if diff := cmp.Diff(append([]Problem{}, c.want...), plan.Problems); diff != "" {
 				t.Error(diff)
 			}
 		})
