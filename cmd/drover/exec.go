@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,9 +75,10 @@ func (e *execCommand) run(ctx context.Context, pattern string, argv []string) er
 		return fmt.Errorf("no host of %q is left after --limit %s", pattern, e.fleet.limit)
 	}
 	var (
-		mu    sync.Mutex
-		codes int
-		group errgroup.Group
+		mu         sync.Mutex
+		codes      int
+		unfinished []string
+		group      errgroup.Group
 	)
 	progress, done := console.Waiting(quiet{}, e.s.err, e.fleet.lines(e.s))
 	defer done()
@@ -89,14 +91,19 @@ func (e *execCommand) run(ctx context.Context, pattern string, argv []string) er
 			mu.Lock()
 			defer mu.Unlock()
 			_ = progress.Emit(event.Event{Kind: event.HostResult, Host: host.Name})
+			if err != nil && ctx.Err() != nil {
+				unfinished = append(unfinished, host.Name)
+				return nil
+			}
 			codes |= e.tell(host.Name, answer, err)
 			return nil
 		})
 	}
 	_ = group.Wait()
 	done()
-	if ctx.Err() != nil {
-		return &exit{exitInterrupted, errors.New("interrupted")}
+	if ctx.Err() != nil && len(unfinished) > 0 {
+		slices.Sort(unfinished)
+		return &exit{exitInterrupted, fmt.Errorf("interrupted before it had ended on %s", strings.Join(unfinished, ", "))}
 	}
 	if codes != 0 {
 		return &exit{code: codes}

@@ -162,7 +162,7 @@ func interruptible(talk io.Writer) (context.Context, func()) {
 			end  func()
 			says string
 		}{
-			{finishUp, "interrupted: what is under way is finished and nothing new is begun; a second interrupt cancels it"},
+			{finishUp, "interrupted: nothing new is begun; a second interrupt also cancels what is still under way"},
 			{abortNow, "interrupted again: what is under way is cancelled"},
 		} {
 			select {

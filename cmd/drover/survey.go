@@ -28,7 +28,8 @@ func (p *playFlags) survey(ctx context.Context, fl *fleet, name, module, key str
 	}
 	sink, done := console.Waiting(taken, fl.s.err, p.lines(fl.s))
 	defer done()
-	summary, err := p.carryOut(ctx, fl, book, vars, sink)
+	// Nothing has to be finished where nothing is changed, so the first interrupt ends a survey at once.
+	summary, err := p.carryOut(context.WithValue(ctx, abortKey{}, ctx), fl, book, vars, sink)
 	done()
 	switch {
 	case err != nil:
