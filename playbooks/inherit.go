@@ -3,9 +3,10 @@
 package playbooks
 
 import (
-	"drover/internal/yaml"
 	"slices"
 	"strings"
+
+	"drover/internal/yaml"
 )
 
 // lineage is what a block or task gets from what is around it.

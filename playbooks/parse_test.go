@@ -3,6 +3,7 @@
 package playbooks
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -120,8 +121,8 @@ func FuzzParse(f *testing.F) {
 			dump(playbook)
 			return
 		}
-		problems, ok := err.(*Problems)
-		if !ok {
+		var problems *Problems
+		if !errors.As(err, &problems) {
 			t.Fatalf("the error is a %T: %v", err, err)
 		}
 		lines := len(splitLines(data))

@@ -24,7 +24,7 @@ func failure(kind, format string, args ...any) *wire.Error {
 func classify(err error) *wire.Error {
 	var known *wire.Error
 	if errors.As(err, &known) {
-		if err == error(known) {
+		if error(known) == err { //nolint:errorlint // whether it is the error itself, not what it wraps
 			return known
 		}
 		return &wire.Error{Kind: known.Kind, Message: withoutHint(err, known), Hint: known.Hint}

@@ -46,11 +46,11 @@ func (t *transaction) keep() error {
 		}
 	}
 	if t.plan.Request.Server {
-		print, err := raftFingerprint(raftDir(t.plan))
+		fingerprint, err := raftFingerprint(raftDir(t.plan))
 		if err != nil {
 			return err
 		}
-		if err := saveJSON(filepath.Join(t.plan.Copies, raftCopy), print); err != nil {
+		if err := saveJSON(filepath.Join(t.plan.Copies, raftCopy), fingerprint); err != nil {
 			return err
 		}
 	}
@@ -99,7 +99,7 @@ func (t *transaction) syncCopies() error {
 }
 
 func raftFingerprint(dir string) (map[string]raftFile, error) {
-	print := map[string]raftFile{}
+	files := map[string]raftFile{}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -108,16 +108,16 @@ func raftFingerprint(dir string) (map[string]raftFile, error) {
 		if err != nil {
 			return err
 		}
-		if len(print) >= maxRaft {
+		if len(files) >= maxRaft {
 			return failure(wire.KindFailed, "there are more than %d files in %s", maxRaft, dir)
 		}
-		print[path] = raftFile{Size: info.Size(), Mtime: info.ModTime().UnixNano(), Inode: info.Sys().(*syscall.Stat_t).Ino}
+		files[path] = raftFile{Size: info.Size(), Mtime: info.ModTime().UnixNano(), Inode: info.Sys().(*syscall.Stat_t).Ino}
 		return nil
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look at raft's files: %w", err)
 	}
-	return print, nil
+	return files, nil
 }
 
 // copiesAllow says why what was kept does not allow the old binary to come back; nil if it does.

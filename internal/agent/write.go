@@ -77,7 +77,7 @@ func writeTarget(path string) (string, error) {
 	if err := absolute(path); err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(path)
+	target, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 		if err != nil {
@@ -88,14 +88,14 @@ func writeTarget(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("resolve %s: %w", path, err)
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(target)
 	if err != nil {
 		return "", fmt.Errorf("look at %s: %w", path, err)
 	}
 	if !info.Mode().IsRegular() {
 		return "", failure(wire.KindInvalid, "%s is a %s, not a file that can be replaced", path, fileType(info.Mode()))
 	}
-	return real, nil
+	return target, nil
 }
 
 // decode opens the body in its encoding.

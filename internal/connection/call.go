@@ -142,13 +142,14 @@ func (s *session) exchange(stream *yamux.Stream, head []byte, rest io.Reader) (w
 		return reply, wire.ReadMessage(stream, &reply)
 	}
 	from := &watchedReader{Reader: rest}
-	written := make(chan error, 1)
+	written := make(chan struct{})
 	go func() {
-		err := wire.WriteBody(stream, from)
+		// How writing ended tells less than the reply.
+		_ = wire.WriteBody(stream, from)
 		if from.err != nil {
 			_ = stream.SetReadDeadline(time.Now()) // the agent would wait for the rest
 		}
-		written <- err
+		close(written)
 	}()
 	err := wire.ReadMessage(stream, &reply)
 	_ = stream.SetWriteDeadline(time.Now())

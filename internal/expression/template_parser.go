@@ -3,6 +3,7 @@
 package expression
 
 import (
+	"errors"
 	"strings"
 
 	"drover/internal/nearest"
@@ -158,7 +159,8 @@ func (p *templateParser) tag() (part, *tag, error) {
 
 // unclosed puts the place of a tag into the error about its missing end.
 func (p *templateParser) unclosed(err error, start int) error {
-	if e, ok := err.(*Error); ok && strings.Contains(e.Message, "never closed: \"") {
+	var e *Error
+	if errors.As(err, &e) && strings.Contains(e.Message, "never closed: \"") {
 		e.Position = p.position(start)
 	}
 	return err

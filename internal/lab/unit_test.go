@@ -30,7 +30,8 @@ func TestFindDirs(t *testing.T) {
 		{"nothing set", nil, Dirs{"/var/lib/drover-lab", "/var/cache/drover"}},
 		{"home", map[string]string{"HOME": "/home/u"}, Dirs{"/var/lib/drover-lab", "/home/u/.cache/drover"}},
 		{
-			"all set", map[string]string{"HOME": "/home/u", "XDG_CACHE_HOME": "/c", "DROVER_LAB_DIR": "/labs"},
+			"all set",
+			map[string]string{"HOME": "/home/u", "XDG_CACHE_HOME": "/c", "DROVER_LAB_DIR": "/labs"},
 			Dirs{"/labs", "/c/drover"},
 		},
 	} {

@@ -121,12 +121,16 @@ func TestDecode(t *testing.T) {
 		err    string
 	}{
 		{
-			"alias and defaults", map[string]any{"path": "/a"},
-			map[string]any{"dest": "/a", "state": "present", "retries": int64(3)}, "",
+			"alias and defaults",
+			map[string]any{"path": "/a"},
+			map[string]any{"dest": "/a", "state": "present", "retries": int64(3)},
+			"",
 		},
 		{
-			"none is not given", map[string]any{"dest": "/a", "retries": nil},
-			map[string]any{"dest": "/a", "state": "present", "retries": int64(3)}, "",
+			"none is not given",
+			map[string]any{"dest": "/a", "retries": nil},
+			map[string]any{"dest": "/a", "state": "present", "retries": int64(3)},
+			"",
 		},
 		{"unknown", map[string]any{"dest": "/a", "contnet": "x"}, nil, `has no argument "contnet"; did you mean "content"?`},
 		{"missing", nil, nil, "needs the argument dest"},

@@ -29,7 +29,7 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, a.self())
 	case path == "/v1/acl/token/self":
 		answer(w, map[string]any{"Type": "client"})
-	case c.denied && (strings.HasPrefix(path, "/v1/operator")):
+	case c.denied && strings.HasPrefix(path, "/v1/operator"):
 		http.Error(w, "Permission denied", http.StatusForbidden)
 	case path == "/v1/operator/raft/configuration":
 		answer(w, map[string]any{"Servers": c.raft()})

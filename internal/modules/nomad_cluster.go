@@ -41,9 +41,12 @@ type cluster struct {
 	call    *Call
 	mu      sync.Mutex
 	clients map[string]*api.Client
+	looked  map[string]nomad.HostFacts // what this call found out itself about hosts that nomad_facts has not seen
 }
 
-func newCluster(call *Call) *cluster { return &cluster{call: call, clients: map[string]*api.Client{}} }
+func newCluster(call *Call) *cluster {
+	return &cluster{call: call, clients: map[string]*api.Client{}, looked: map[string]nomad.HostFacts{}}
+}
 
 func (c *cluster) close() {
 	c.mu.Lock()
@@ -82,8 +85,14 @@ func (c *cluster) readFact(host, name string, into any) bool {
 	return err == nil && json.Unmarshal(text, into) == nil
 }
 
-// facts returns what nomad_facts found on a host.
+// facts returns what nomad_facts, or a survey of this call, found on a host.
 func (c *cluster) facts(host string) (nomad.HostFacts, bool) {
+	c.mu.Lock()
+	found, looked := c.looked[host]
+	c.mu.Unlock()
+	if looked {
+		return found, true
+	}
 	var facts nomad.HostFacts
 	ok := c.readFact(host, factNomad, &facts)
 	facts.Host = host
@@ -138,6 +147,9 @@ func (c *cluster) connect(ctx context.Context, name string) (*api.Client, error)
 	facts, err := c.mustFacts(name)
 	if err != nil {
 		return nil, err
+	}
+	if !facts.Running {
+		return nil, fmt.Errorf("%s: its agent does not run", name)
 	}
 	if facts.API.Address == "" {
 		return nil, fmt.Errorf("%s: the address of its API is not known: %s", name, facts.Problem)
@@ -211,16 +223,19 @@ func (c *cluster) anyServer(ctx context.Context, region, except string) (*api.Cl
 		}
 		return 0
 	})
-	reasons := []error{errors.New("no server of the inventory answers")}
+	if len(names) == 0 {
+		return nil, errors.New("no server of the inventory is known")
+	}
+	var reasons []string
 	for _, name := range names {
 		answer := c.ask(ctx, name)
 		if answer.Error != "" {
-			reasons = append(reasons, fmt.Errorf("%s: %s", name, answer.Error))
+			reasons = append(reasons, name+": "+strings.TrimPrefix(answer.Error, name+": "))
 			continue
 		}
 		return c.connect(ctx, name)
 	}
-	return nil, errors.Join(reasons...)
+	return nil, fmt.Errorf("no server of the inventory answers: %s", strings.Join(reasons, "; "))
 }
 
 // observer returns a client of an agent that can tell about the cluster: a server, else the agent of the host itself,

@@ -60,7 +60,7 @@ func factMap(name string, value any) *expression.Map {
 }
 
 func describe(f nomad.HostFacts) string {
-	if f.Role == "none" {
+	if f.Role == "none" && !f.Running {
 		return "no Nomad agent: " + f.Problem
 	}
 	text := f.Role

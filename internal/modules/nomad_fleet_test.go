@@ -126,12 +126,15 @@ func (c *fakeCluster) do(ctx context.Context, host, module string, args map[stri
 		c.t.Fatal(err)
 	}
 	call := &Call{
-		Host: c.agent(host), Name: host, Args: decoded, Fleet: c, Become: true, Run: c.run,
+		Name: host, Args: decoded, Fleet: c, Become: true, Run: c.run,
 		Say: func(format string, args ...any) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.said = append(c.said, fmt.Sprintf(format, args...))
 		},
+	}
+	if !m.Local {
+		call.Host = c.agent(host)
 	}
 	result, err := m.Run(ctx, call)
 	if err != nil {
@@ -151,7 +154,7 @@ func (c *fakeCluster) do(ctx context.Context, host, module string, args map[stri
 func nomadTable() []Module {
 	return []Module{
 		nomadFactsModule(), nomadPreflightModule(), nomadSnapshotModule(), nomadStageModule(), nomadTransferLeadershipModule(),
-		nomadSwapModule(), nomadServerHealthyModule(), nomadClientReadyModule(), nomadAllocsModule(),
+		nomadSwapModule(), nomadServerHealthyModule(), nomadClientReadyModule(), nomadAllocsModule(), nomadHealthModule(),
 	}
 }
 
@@ -203,7 +206,6 @@ func (a *fakeAgent) Dial(_ context.Context, _, address string) (net.Conn, error)
 type oneConn struct {
 	conn net.Conn
 	once sync.Once
-	done chan struct{}
 }
 
 func (l *oneConn) Accept() (net.Conn, error) {

@@ -105,7 +105,11 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 			var err error
 			if found[i], err = c.look(ctx, name); err != nil {
 				reasons[i] = reason(err)
+				return
 			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.looked[name] = found[i]
 		})
 	}
 	if len(unknown) > 0 {

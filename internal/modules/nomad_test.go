@@ -4,6 +4,7 @@ package modules
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,22 @@ func TestNomadFacts(t *testing.T) {
 	newCluster(&Call{Fleet: c}).readFact("s1", factNomad, &facts)
 	if facts.Role != "server" || facts.Running || facts.ServerID != "id-s1" || facts.VersionDisk.String() != "1.10.5" {
 		t.Errorf("facts of a server that is down: %+v", facts)
+	}
+}
+
+// TestNomadHealthLooksItself asks agents of hosts that nomad_facts has not seen, as after a first try that was too early.
+func TestNomadHealthLooksItself(t *testing.T) {
+	c := newFakeCluster(t, 3, 1)
+	c.agent("s1").running, c.agent("c1").alive = false, false
+	result, err := c.do(t.Context(), "s1", "nomad_health", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(result.Message, "nothing is known") || !strings.Contains(result.Message, "s1: its agent does not run") || !strings.Contains(result.Message, "c1: its agent does not answer: the address") {
+		t.Error(result.Message)
+	}
+	if want := []string{"looking at s1, s2, s3, c1"}; !slices.Equal(c.said, want) {
+		t.Errorf("said %q, want %q", c.said, want)
 	}
 }
 
@@ -122,7 +139,7 @@ func TestNomadSwapKeepsTheQuorum(t *testing.T) {
 
 func TestNomadSwapPreparesAgainWhenAskingTookTooLong(t *testing.T) {
 	s := &swap{call: &Call{Name: "s1"}}
-	if _, err := s.commit(t.Context(), wire.SwapPrepareResult{}, time.Now().Add(-commitWithin-time.Millisecond)); err != errPermissionOld {
+	if _, err := s.commit(t.Context(), wire.SwapPrepareResult{}, time.Now().Add(-commitWithin-time.Millisecond)); !errors.Is(err, errPermissionOld) {
 		t.Errorf("an old permission was used: %v", err)
 	}
 }

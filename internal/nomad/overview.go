@@ -90,7 +90,7 @@ func (o *overviewer) note(host, format string, args ...any) {
 }
 
 func (o *overviewer) host(facts HostFacts) {
-	if facts.Role == "none" {
+	if facts.Role == "none" && !facts.Running {
 		o.note(facts.Host, "no Nomad agent is configured on it")
 		return
 	}
@@ -119,7 +119,7 @@ func (o *overviewer) host(facts HostFacts) {
 
 func reasonOf(answer *Answer, otherwise string) string {
 	if answer != nil {
-		return answer.Error
+		return strings.TrimPrefix(answer.Error, answer.Host+": ")
 	}
 	return otherwise
 }

@@ -158,7 +158,7 @@ func (p *planner) host(facts HostFacts) {
 		step.Reason = "only servers were asked for"
 	case p.options.Clients && facts.Server:
 		step.Reason = "only clients were asked for"
-	case facts.Role == "none":
+	case facts.Role == "none" && !facts.Running:
 		step.Reason = "no Nomad agent is configured on it"
 		if facts.Unit != "" && !facts.UnitSettings.Systemd {
 			p.refuse(facts.Host, "remove it from the inventory, or name its unit with nomad_unit", "there is no unit %s", facts.Unit)
