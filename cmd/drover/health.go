@@ -60,9 +60,12 @@ func showOverview(s streams, o *nomad.Overview) {
 				console.Plain(orElse(row.State, "no answer")), row.Voter, row.Term, row.Applied, orElse(row.LastContact, "-"))
 		}
 		_ = table.Flush()
-		fmt.Fprintf(s.out, "%d %s; %d may fail\n\n", o.Voters, plural(o.Voters, "voter", "voters"), o.Tolerance)
+		fmt.Fprintf(s.out, "%d %s; %d may fail\n", o.Voters, plural(o.Voters, "voter", "voters"), o.Tolerance)
 	}
 	if len(o.Clients) > 0 {
+		if len(o.Servers) > 0 {
+			fmt.Fprintln(s.out)
+		}
 		fmt.Fprintln(table, "CLIENT\tVERSION\tDATACENTER\tSTATUS\tELIGIBILITY\tALLOCATIONS")
 		for _, row := range o.Clients {
 			eligibility := row.Eligibility
