@@ -60,12 +60,11 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 	result := &Result{Data: expression.MapOf("verdict", plan.Verdict(), "plan", expression.FromGo(plan))}
 	switch plan.Verdict() {
 	case nomad.VerdictRefused:
-		result.Failed = true
 		lines := make([]string, len(plan.Problems))
 		for i, problem := range plan.Problems {
 			lines[i] = problem.String()
 		}
-		result.Message = fmt.Sprintf("%d problems, and nothing was touched:\n  %s", len(lines), strings.Join(lines, "\n  "))
+		return result, refuse("%d problems, and nothing was touched:\n  %s", len(lines), strings.Join(lines, "\n  "))
 	case nomad.VerdictClean:
 		result.Message = fmt.Sprintf("every agent runs %s already; nothing to do", target)
 	default:

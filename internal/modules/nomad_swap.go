@@ -178,12 +178,12 @@ func (s *swap) signal() (string, error) {
 		return options.Stop, nil
 	}
 	if s.own.Error != "" && options.Stop == "" {
-		return "", fmt.Errorf("%s: the agent runs but does not answer (%s), so its leave flags are not known and no signal is known to be safe; "+
+		return "", refuse("%s: the agent runs but does not answer (%s), so its leave flags are not known and no signal is known to be safe; "+
 			"nothing was stopped; repair its API, or stop it with stop_signal: KILL (--stop-signal KILL)", s.call.Name, s.own.Error)
 	}
 	signal, problems := nomad.SafeSignal(s.facts.Leave, s.agent.Unit.KillSignal, options)
 	if len(problems) > 0 {
-		return "", fmt.Errorf("%s: nothing was stopped: %s", s.call.Name, nomad.Words(problems))
+		return "", refuse("%s: nothing was stopped: %s", s.call.Name, nomad.Words(problems))
 	}
 	s.leaves = s.facts.Leave.OnInterrupt && s.facts.Leave.OnTerminate && signal != wire.StopKILL
 	return signal, nil

@@ -20,7 +20,7 @@ func (s *swap) stopServer(ctx context.Context) (wire.SwapOutcome, error) {
 	var problems []nomad.Problem
 	for {
 		if time.Now().After(deadline) {
-			return wire.SwapOutcome{}, fmt.Errorf("%s: the server was not stopped, because for %s its cluster could not spare it: %s",
+			return wire.SwapOutcome{}, refuse("%s: the server was not stopped, because for %s its cluster could not spare it: %s",
 				s.call.Name, s.call.Args.Duration("timeout"), nomad.Words(problems))
 		}
 		answers, reached := s.voters(ctx)
@@ -53,7 +53,7 @@ func (s *swap) stopServer(ctx context.Context) (wire.SwapOutcome, error) {
 }
 
 func (s *swap) interrupted(err error, problems []nomad.Problem) error {
-	return fmt.Errorf("%s: the server was not stopped: %w while waiting for its cluster: %s", s.call.Name, err, nomad.Words(problems))
+	return refuse("%s: the server was not stopped: %w while waiting for its cluster: %s", s.call.Name, err, nomad.Words(problems))
 }
 
 // prepareAskCommit is the part whose order matters. It reports problems instead of committing.

@@ -285,13 +285,14 @@ func TestNomadPreflightNamesMissingRights(t *testing.T) {
 	c := newFakeCluster(t, 3, 0)
 	c.factsOfAll()
 	c.denied = true
-	result, err := c.do(t.Context(), "s1", "nomad_preflight", toNew)
-	if err != nil || !result.Failed {
+	_, err := c.do(t.Context(), "s1", "nomad_preflight", toNew)
+	var refused interface{ Refused() bool }
+	if !errors.As(err, &refused) {
 		t.Fatalf("not refused: %v", err)
 	}
 	for _, want := range []string{"may not take a snapshot", "may not move leadership", "may not read the raft configuration"} {
-		if !strings.Contains(result.Message, want) {
-			t.Errorf("no %q in %s", want, result.Message)
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
 		}
 	}
 	for _, a := range c.agents {
