@@ -120,12 +120,16 @@ type AutopilotServer struct {
 
 // AskAutopilot asks for autopilot's health report. 429 (unhealthy, with a body) and 500 (no opinion) are answers too.
 func AskAutopilot(ctx context.Context, client *api.Client) (Autopilot, error) {
-	var health Autopilot
-	err := get(ctx, client, "/v1/operator/autopilot/health", &health)
+	var answer struct {
+		Healthy          bool
+		FailureTolerance int
+		Servers          []AutopilotServer
+	}
+	err := get(ctx, client, "/v1/operator/autopilot/health", &answer)
 	switch code, body := statusCode(err); {
 	case err == nil:
 	case code == http.StatusTooManyRequests:
-		if err := json.Unmarshal([]byte(body), &health); err != nil {
+		if err := json.Unmarshal([]byte(body), &answer); err != nil {
 			return Autopilot{}, fmt.Errorf("ask /v1/operator/autopilot/health: status 429 with a body that is not a report: %w", err)
 		}
 	case code == http.StatusInternalServerError && !IsForbidden(err):
@@ -133,6 +137,7 @@ func AskAutopilot(ctx context.Context, client *api.Client) (Autopilot, error) {
 	default:
 		return Autopilot{}, err
 	}
+	health := Autopilot{Healthy: answer.Healthy, FailureTolerance: answer.FailureTolerance, Servers: answer.Servers}
 	if len(health.Servers) == 0 {
 		health.Unavailable = "autopilot has no report yet"
 	}

@@ -98,6 +98,9 @@ func TestAutopilotAnswersThatAreNotErrors(t *testing.T) {
 			if (err != nil) != test.fails || report.Healthy != test.healthy || !strings.Contains(report.Unavailable, test.words) || (test.words == "") != (report.Unavailable == "") && !test.fails {
 				t.Errorf("report %+v, %v", report, err)
 			}
+			if test.healthy && (report.FailureTolerance != 1 || !report.Servers[0].Voter) {
+				t.Errorf("report %+v", report)
+			}
 			if test.fails && !IsForbidden(err) {
 				t.Errorf("%v is not recognised as forbidden", err)
 			}
