@@ -3,12 +3,13 @@ GO ?= go
 LINT := $(GO) tool -modfile=tools/lint/go.mod
 SOURCES := $(shell git ls-files '*.go' 2>/dev/null)
 
-.PHONY: help packages agents build demo test check clean
+.PHONY: help packages agents build demo test bench check clean
 
 help:
 	@echo 'make build   bin/drover, with the agents for amd64 and arm64 inside'
 	@echo 'make demo    upgrade a real 3+3 Nomad cluster on this machine, live (root, Debian)'
 	@echo 'make test    every test, with the real lab'
+	@echo 'make bench   drover beside a bare SSH client and beside an upgrade by hand'
 	@echo 'make check   formatting, vet, lint with the layer rules'
 	@echo 'make clean   remove what make built here'
 
@@ -34,3 +35,6 @@ check: agents
 
 clean:
 	rm -rf bin internal/connection/agents/*.zst internal/connection/agents/manifest.json
+
+bench: packages build
+	DROVER=$(CURDIR)/bin/drover $(GO) test -run '^$$' -bench Lab -benchtime 5x -timeout 30m ./cmd/drover
