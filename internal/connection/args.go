@@ -3,12 +3,12 @@
 package connection
 
 import (
-	"errors"
 	"fmt"
 	"sort"
 	"strings"
 
 	"drover/internal/nearest"
+	"drover/internal/words"
 )
 
 // CommonArgs are options for the SSH client as ansible_ssh_common_args gives them, already checked.
@@ -23,13 +23,13 @@ type option struct{ key, value string }
 // ParseCommonArgs reads command line options of OpenSSH's client: -J -i -p -l -F -o Key=Value. An option that drover does
 // not act on is refused by name, since leaving out a wish about security silently would be wrong.
 func ParseCommonArgs(text string) (CommonArgs, error) {
-	words, err := splitWords(text)
+	parts, err := words.Split(text)
 	if err != nil {
 		return CommonArgs{}, fmt.Errorf("ssh arguments %q: %w", text, err)
 	}
 	var args CommonArgs
-	for i := 0; i < len(words); i++ {
-		word := words[i]
+	for i := 0; i < len(parts); i++ {
+		word := parts[i].Text
 		if len(word) < 2 || word[0] != '-' {
 			return CommonArgs{}, fmt.Errorf("ssh arguments: %q is not an option", word)
 		}
@@ -39,10 +39,10 @@ func ParseCommonArgs(text string) (CommonArgs, error) {
 		}
 		if value == "" {
 			i++
-			if i == len(words) {
+			if i == len(parts) {
 				return CommonArgs{}, fmt.Errorf("ssh arguments: %s needs a value", flag)
 			}
-			value = words[i]
+			value = parts[i].Text
 		}
 		if err := args.add(flag, value); err != nil {
 			return CommonArgs{}, fmt.Errorf("ssh arguments: %w", err)
@@ -111,45 +111,4 @@ func sortedOptionKeys() []string {
 	}
 	sort.Strings(keys)
 	return keys
-}
-
-// splitWords splits a command line as a POSIX shell does, with quotes and backslashes but no expansion.
-func splitWords(text string) ([]string, error) {
-	var words []string
-	var word strings.Builder
-	inWord, quoted := false, byte(0)
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		switch {
-		case quoted != 0 && c == quoted:
-			quoted = 0
-		case c == '\\' && quoted != '\'' && i+1 < len(text):
-			i++
-			if quoted == '"' && !strings.ContainsRune("\\\"$`", rune(text[i])) {
-				word.WriteByte(c)
-			}
-			word.WriteByte(text[i])
-			inWord = true
-		case quoted != 0:
-			word.WriteByte(c)
-		case c == '\'' || c == '"':
-			quoted, inWord = c, true
-		case c == ' ' || c == '\t' || c == '\n':
-			if inWord {
-				words = append(words, word.String())
-				word.Reset()
-			}
-			inWord = false
-		default:
-			word.WriteByte(c)
-			inWord = true
-		}
-	}
-	if quoted != 0 {
-		return nil, errors.New("quote is not closed")
-	}
-	if inWord {
-		words = append(words, word.String())
-	}
-	return words, nil
 }

@@ -46,19 +46,3 @@ func TestParseCommonArgs(t *testing.T) {
 		})
 	}
 }
-
-func FuzzSplitWords(f *testing.F) {
-	for _, seed := range []string{"", "a b", `"a\"b" 'c d'`, `\`, "'"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, word string) {
-		_, _ = splitWords(word)
-		// What quote makes is one word again.
-		if strings.Contains(word, "\x00") {
-			return
-		}
-		if got, err := splitWords(quote(word)); err != nil || len(got) != 1 || got[0] != word {
-			t.Errorf("%q became %q, %v", word, got, err)
-		}
-	})
-}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"drover/internal/wire"
+	"drover/internal/words"
 )
 
 const sudoPassword = "correct horse '\"$(x)"
@@ -44,7 +45,7 @@ func withUsers(sudoers string) sshdOption {
 		rules := "Defaults use_pty, lecture=always\nfree ALL=(ALL) NOPASSWD: ALL\noperator ALL=(ALL) ALL\nDefaults logfile=" + s.dir + "/sudo.log, log_year\n" + sudoers
 		var script strings.Builder
 		script.WriteString("set -e; mount --make-rprivate /; mkdir -p /run/drover; mount -t tmpfs none /run/drover; ")
-		fmt.Fprintf(&script, "mkdir %[1]s; mount -t tmpfs -o noexec,mode=1777 none %[1]s; ", quote(filepath.Join(s.dir, "noexec")))
+		fmt.Fprintf(&script, "mkdir %[1]s; mount -t tmpfs -o noexec,mode=1777 none %[1]s; ", words.Quote(filepath.Join(s.dir, "noexec")))
 		for name, file := range map[string]struct {
 			text string
 			mode os.FileMode
@@ -54,7 +55,7 @@ func withUsers(sudoers string) sshdOption {
 			if err := os.Chmod(path, file.mode); err != nil {
 				s.t.Fatal(err)
 			}
-			fmt.Fprintf(&script, "mount --bind %s /etc/%s; ", quote(path), name)
+			fmt.Fprintf(&script, "mount --bind %s /etc/%s; ", words.Quote(path), name)
 		}
 		if err := os.Chmod(filepath.Join(s.dir, "authorized"), 0o644); err != nil {
 			s.t.Fatal(err)

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/kevinburke/ssh_config"
+
+	"drover/internal/words"
 )
 
 const (
@@ -140,14 +142,14 @@ func (c *configs) findMatch(file string, text []byte, depth int) (string, error)
 }
 
 func (c *configs) findIncluded(file, patterns string, depth int) (string, error) {
-	words, err := splitWords(patterns)
+	list, err := words.Split(patterns)
 	if err != nil {
 		return "", fmt.Errorf("%s: Include %s: %w", file, patterns, err)
 	}
-	for _, word := range words {
-		included, err := filepath.Glob(c.includePath(file, word))
+	for _, pattern := range list {
+		included, err := filepath.Glob(c.includePath(file, pattern.Text))
 		if err != nil {
-			return "", fmt.Errorf("%s: Include %s: %w", file, word, err)
+			return "", fmt.Errorf("%s: Include %s: %w", file, pattern.Text, err)
 		}
 		for _, name := range included {
 			text, err := readBounded(name)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
+
+	"drover/internal/words"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
@@ -98,7 +100,7 @@ func (h *hostKeys) refuse(s *settings, name string, remote net.Addr, key ssh.Pub
 	}
 	if len(mismatch.Want) > 0 {
 		return final(fmt.Errorf("the host's key has CHANGED: it shows %s %s, but %s holds another one: either the host was reinstalled or someone is in between; if the new key is right, remove that line (ssh-keygen -R %s -f %s) and add the new one",
-			key.Type(), ssh.FingerprintSHA256(key), places(mismatch.Want), quote(knownhosts.Normalize(name)), quote(mismatch.Want[0].Filename)))
+			key.Type(), ssh.FingerprintSHA256(key), places(mismatch.Want), words.Quote(knownhosts.Normalize(name)), words.Quote(mismatch.Want[0].Filename)))
 	}
 	if s.strict == strictAcceptNew {
 		return h.add(s, name, remote, key)
@@ -117,7 +119,7 @@ func places(keys []xknownhosts.KnownKey) string {
 func (h *hostKeys) unknown(s *settings, name string, key ssh.PublicKey) error {
 	host, port, _ := net.SplitHostPort(name)
 	return fmt.Errorf("the host's key is unknown: %s %s for %s is in none of %s: compare the fingerprint with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then add it (ssh-keyscan -p %s %s >> %s) or give --accept-new",
-		key.Type(), ssh.FingerprintSHA256(key), knownhosts.Normalize(name), strings.Join(s.knownHosts, ", "), port, quote(host), quote(first(s.knownHosts)))
+		key.Type(), ssh.FingerprintSHA256(key), knownhosts.Normalize(name), strings.Join(s.knownHosts, ", "), port, words.Quote(host), words.Quote(first(s.knownHosts)))
 }
 
 // add stores a new host's key in the first file, once, and forgets what was read so that the next dial sees it.

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"drover/internal/words"
 )
 
 // starter is the one command that finds the agent on a host, checks it and becomes it.
@@ -29,16 +31,16 @@ func (s starter) foreign() bool { return s.become != nil && s.become.user() != "
 
 // directories returns the shell words for the places of the agent, in order of preference.
 func (s starter) directories() []string {
-	var words []string
+	var parts []string
 	for _, dir := range s.dirs {
 		if rest, ok := strings.CutPrefix(dir, "~/"); ok {
-			words = append(words, `"$HOME"/`+quote(rest))
+			parts = append(parts, `"$HOME"/`+words.Quote(rest))
 			continue
 		}
-		words = append(words, quote(dir))
+		parts = append(parts, words.Quote(dir))
 	}
-	if len(words) > 0 {
-		return words
+	if len(parts) > 0 {
+		return parts
 	}
 	if s.foreign() {
 		return []string{`/var/tmp/drover-"$(id -u)"-shared`}
@@ -56,7 +58,7 @@ func (s starter) modes() (directory, program string) {
 
 // command returns what sshd is asked to execute. The login shell may be any, so the script is one quoted word for /bin/sh,
 // on one line and without an exclamation mark, which csh would take for itself.
-func (s starter) command() string { return "exec /bin/sh -c " + quote(s.script()) }
+func (s starter) command() string { return "exec /bin/sh -c " + words.Quote(s.script()) }
 
 // script starts as few programs as it can, since every connection runs it: stat and the agent. Hashing the agent costs more
 // than all the rest together, so once its hash was right the script notes the file's inode, size and times beside it, and
@@ -102,12 +104,12 @@ func (s starter) start(program string) string {
 	if s.become == nil {
 		return "exec " + program
 	}
-	words := []string{"exec", quote(s.become.exe())}
+	parts := []string{"exec", words.Quote(s.become.exe())}
 	if s.prompt == "" {
-		words = append(words, "-n")
+		parts = append(parts, "-n")
 	} else {
 		// -k: what sudo remembers of an earlier password must not decide whether this one is asked for.
-		words = append(words, "-S", "-k", "-p", quote(s.prompt))
+		parts = append(parts, "-S", "-k", "-p", words.Quote(s.prompt))
 	}
-	return strings.Join(append(words, "-H", "-u", quote(s.become.user()), "--", program), " ")
+	return strings.Join(append(parts, "-H", "-u", words.Quote(s.become.user()), "--", program), " ")
 }

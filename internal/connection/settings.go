@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"drover/internal/words"
 )
 
 // settings are everything that reaching one host needs, resolved: defaults filled in, tokens and ~ expanded.
@@ -242,15 +244,15 @@ func (s *settings) hostKeys(find lookup, p *Pool) error {
 		global = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 	}
 	for _, list := range []string{user, global} {
-		words, err := splitWords(list)
+		files, err := words.Split(list)
 		if err != nil {
 			return fmt.Errorf("known hosts files %q: %w", list, err)
 		}
-		for _, word := range words {
-			if word == "none" {
+		for _, file := range files {
+			if file.Text == "none" {
 				continue
 			}
-			path, err := s.path(word, p)
+			path, err := s.path(file.Text, p)
 			if err != nil {
 				return fmt.Errorf("known hosts file: %w", err)
 			}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"drover/internal/words"
 )
 
 // Each host has two groups in every cgroup hierarchy: one for the loop that starts it again after a reboot, and one for the
@@ -62,21 +64,19 @@ func (l *Lab) bootScript(host string) string {
 	var text strings.Builder
 	text.WriteString("#!/bin/sh\n")
 	for _, dir := range l.groupDirs(host, loopGroup) {
-		fmt.Fprintf(&text, "echo 0 > %s/cgroup.procs || exit 1\n", quote(dir))
+		fmt.Fprintf(&text, "echo 0 > %s/cgroup.procs || exit 1\n", words.Quote(dir))
 	}
 	text.WriteString("while :; do\n  (\n")
 	for _, dir := range l.groupDirs(host, machineGroup) {
-		fmt.Fprintf(&text, "    echo 0 > %s/cgroup.procs || exit 1\n", quote(dir))
+		fmt.Fprintf(&text, "    echo 0 > %s/cgroup.procs || exit 1\n", words.Quote(dir))
 	}
 	text.WriteString("    exec")
 	for _, arg := range l.nspawnArgs(host) {
-		text.WriteString(" " + quote(arg))
+		text.WriteString(" " + words.Quote(arg))
 	}
 	text.WriteString("\n  )\n  test $? -eq 133 || exit\ndone\n")
 	return text.String()
 }
-
-func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 // start boots a host and returns at once. The process is no child of this one, so the host outlives it and nobody has to reap it.
 func (l *Lab) start(ctx context.Context, host string) error {

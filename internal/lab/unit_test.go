@@ -245,8 +245,8 @@ func TestBootScriptQuotes(t *testing.T) {
 	l.groups = []hierarchy{{mount: "/sys/fs/cgroup/pids", version: 1}}
 	script := l.bootScript("h1")
 	for _, want := range []string{
-		`'--directory=/labs/it'\''s/hosts/h1'`,
-		"echo 0 > '/sys/fs/cgroup/pids/drover-lab/lab/h1/machine'/cgroup.procs",
+		`'--directory=/labs/it'"'"'s/hosts/h1'`,
+		"echo 0 > /sys/fs/cgroup/pids/drover-lab/lab/h1/machine/cgroup.procs",
 		"test $? -eq 133 || exit",
 	} {
 		if !strings.Contains(script, want) {

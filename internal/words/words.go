@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 
-// Package words splits a line into words as a POSIX shell does, without expanding anything.
+// Package words splits a line into words and makes text one word again. Splitting is that of Python's shlex, which Ansible
+// uses for commands, inventories and ssh arguments alike: a POSIX shell's without its expansions.
 package words
 
 import (
@@ -21,7 +22,7 @@ func Split(line string) ([]Word, error) {
 	return words, err
 }
 
-// SplitComment is Split for lines that may end in a comment. As in Python's shlex, which Ansible uses, a # begins one even
+// SplitComment is Split for lines that may end in a comment. As in shlex, a # begins one even
 // inside an unquoted word; cut is then the column of that #, else 0.
 func SplitComment(line string) (words []Word, cut int, err error) {
 	return split(line, true)

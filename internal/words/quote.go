@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 
-package connection
+package words
 
 import "strings"
 
-// quote makes text one word of a POSIX shell. Everything that reaches a remote shell from outside this package passes
-// here. NUL cannot be said in a shell and is dropped.
-func quote(text string) string {
+// Quote makes text one word, for a POSIX shell and for Split. NUL cannot be said in a shell and is dropped.
+func Quote(text string) string {
 	text = strings.ReplaceAll(text, "\x00", "")
 	if text != "" && strings.Trim(text, plainCharacters) == "" {
 		return text
