@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"drover/internal/event"
 	"drover/internal/expression"
@@ -82,7 +83,8 @@ func finished(target string, module *modules.Module, result *modules.Result, err
 	}
 	switch {
 	case err != nil:
-		o.status, o.message = event.Failed, err.Error()
+		// The host's name stands beside every message.
+		o.status, o.message = event.Failed, strings.TrimPrefix(err.Error(), target+": ")
 	case result.Failed:
 		o.status = event.Failed
 	case result.Skipped:

@@ -41,7 +41,8 @@ type waiting struct {
 	since   time.Time // when the task began
 	hosts   []string  // of the batch, in order
 	working map[string]bool
-	told    map[string]bool // hosts whose result is there
+	told    map[string]bool   // hosts whose result is there
+	says    map[string]string // what a working host said last that it waits for
 }
 
 // Emit is event.Sink.
@@ -55,6 +56,7 @@ func (w *waiting) Emit(e event.Event) error {
 		w.since = time.Time{}
 	case event.TaskStart:
 		w.since, w.working, w.told = w.at, map[string]bool{}, map[string]bool{}
+		w.says = map[string]string{}
 	case event.HostStart:
 		w.working[e.Host] = true
 	case event.HostResult:
@@ -65,7 +67,11 @@ func (w *waiting) Emit(e event.Event) error {
 		}
 	case event.PlayEnd, event.RunEnd:
 		w.since = time.Time{}
-	case event.RunStart, event.HostItem, event.HostRetry, event.HostWait, event.Warning:
+	case event.HostWait:
+		if w.says != nil {
+			w.says[e.Host] = e.Message
+		}
+	case event.RunStart, event.HostItem, event.HostRetry, event.Warning:
 	}
 	return w.next.Emit(e)
 }
@@ -97,13 +103,22 @@ func (w *waiting) look(now time.Time) {
 	if len(hosts) == 0 {
 		return
 	}
-	w.at = now.Add(repeatWait - Silence)
+	every := repeatWait
+	if now.Sub(w.since) > time.Minute {
+		every = 3 * repeatWait
+	}
+	w.at = now.Add(every - Silence)
+	took := now.Sub(w.since).Round(time.Second)
+	if said := w.says[hosts[0]]; len(hosts) == 1 && said != "" {
+		w.lines.print(w.lines.talk, skip, fmt.Sprintf("  ... [%s] still: %s (%s)", hosts[0], Plain(said), took))
+		return
+	}
 	more := ""
 	if len(hosts) > namesShown {
 		more = fmt.Sprintf(" and %d more", len(hosts)-namesShown)
 		hosts = hosts[:namesShown]
 	}
-	w.lines.print(w.lines.talk, skip, fmt.Sprintf("  ... %s %s%s (%s)", verb, strings.Join(hosts, ", "), more, now.Sub(w.since).Round(time.Second)))
+	w.lines.print(w.lines.talk, skip, fmt.Sprintf("  ... %s %s%s (%s)", verb, strings.Join(hosts, ", "), more, took))
 }
 
 func (w *waiting) pick(which func(host string) bool) []string {

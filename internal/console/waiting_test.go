@@ -33,13 +33,15 @@ func TestWaitingNamesThoseThatKeepSilent(t *testing.T) {
 		say(1500*time.Millisecond, event.Event{Kind: event.HostResult, Host: "a"})
 		say(2500*time.Millisecond, event.Event{Kind: event.HostResult, Host: "b", Status: event.Unreachable})
 		say(5*time.Second, event.Event{Kind: event.HostStart, Host: "c"})
-		say(15*time.Second, event.Event{Kind: event.HostResult, Host: "c"})
+		say(15*time.Second, event.Event{Kind: event.HostWait, Host: "c", Message: "a leader"})
+		say(5*time.Second, event.Event{Kind: event.HostResult, Host: "c"})
 		say(0, event.Event{Kind: event.RunEnd})
 		time.Sleep(time.Minute)
 		stop()
 		want := `  ... still reaching c, d, e, f, g and 1 more (8s)
   ... waiting for c (13s)
   ... waiting for c (23s)
+  ... [c] still: a leader (28s)
 `
 		if diff := cmp.Diff(want, talk.String()); diff != "" {
 			t.Error(diff)

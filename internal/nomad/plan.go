@@ -224,9 +224,12 @@ func (p *planner) unreachable(survey Survey) {
 		member := survey.memberAt(host)
 		switch {
 		case p.options.Accepted.down(host), member != nil && p.acceptsDown(survey, member):
+			p.warn(host, "accepted as dead and left as it is: upgrade it when it is back")
 		case member != nil:
 			p.refuse(host, "repair the connection, or name it with --accept-down if it is dead", "unreachable, and a server of the cluster: %s", survey.Unreachable[host])
-		case p.options.leavesOut(host) && len(survey.Raft.Servers) > 0, p.options.SkipUnreachable:
+		case p.options.leavesOut(host) && len(survey.Raft.Servers) > 0:
+		case p.options.SkipUnreachable:
+			p.warn(host, "unreachable and left as it is: %s", survey.Unreachable[host])
 		default:
 			p.refuse(host, "repair the connection, or go on without it with --skip-unreachable", "unreachable: %s", survey.Unreachable[host])
 		}
@@ -356,9 +359,33 @@ func (p *planner) quorum(survey Survey) {
 	switch {
 	case leaders == 0 && !p.options.Outage:
 		p.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
+	case voters > 2 && !p.options.Outage && p.noSpareVote(survey, voters):
+		p.refuse("", "repair the servers that cannot be reached first", "stopping one more server would leave %d of %d voters, and the cluster needs %d",
+			voters-survey.votersGone()-1, voters, voters/2+1)
 	case voters == 2 && !p.options.Outage:
 		p.refuse("", "add a third server, or accept that the control plane pauses with --accept-outage", "two servers have no spare vote")
 	}
+}
+
+// votersGone counts the servers of the cluster that could not be reached; nothing here can repair those.
+func (s *Survey) votersGone() int {
+	gone := 0
+	for host := range s.Unreachable {
+		if member := s.memberAt(host); member != nil && member.Voter {
+			gone++
+		}
+	}
+	return gone
+}
+
+// noSpareVote tells whether a running server is to be stopped that the voters left could not spare.
+func (p *planner) noSpareVote(survey Survey, voters int) bool {
+	if voters-survey.votersGone()-1 >= voters/2+1 {
+		return false
+	}
+	return slices.ContainsFunc(survey.Hosts, func(f HostFacts) bool {
+		return f.Server && f.Running && slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Host == f.Host && s.Action == ActionUpgrade })
+	})
 }
 
 // pauses tells what the user will notice.

@@ -133,6 +133,7 @@ func TestPlanKnowsAnUnreachableServerOfTheCluster(t *testing.T) {
 		s := survey()
 		s.Raft.Servers[0].Address = "10.0.0.1:4647"
 		s.Raft.Servers[1].Address = "10.0.0.2:4647"
+		s.Raft.Servers[0].Voter = false
 		s.Hosts = s.Hosts[1:]
 		s.Unreachable, s.Addresses = map[string]string{host: "connection refused"}, map[string]string{host: address}
 		return NewPlan(s, version("1.11.0"), options)
@@ -183,5 +184,29 @@ func TestPlanLeavesAloneWhatTheLimitLeavesOut(t *testing.T) {
 	}
 	if plan.Verdict() != VerdictChanges || len(plan.Warnings) != 3 {
 		t.Errorf("%s, %s, want warnings of three older servers: %s", plan.Verdict(), Words(plan.Problems), Words(plan.Warnings))
+	}
+}
+
+func TestPlanRefusesWhatTheVotersLeftCannotSpare(t *testing.T) {
+	gone := func(options Options) Plan {
+		s := survey()
+		s.Hosts = s.Hosts[1:]
+		s.Unreachable = map[string]string{"s1": "connection refused"}
+		for i := range s.Raft.Servers {
+			s.Raft.Servers[i].Voter = true
+		}
+		return NewPlan(s, version("1.11.0"), options)
+	}
+	dead := Accepted{Down: []string{"s1"}}
+	spare := "stopping one more server would leave 1 of 3 voters, and the cluster needs 2"
+	if plan := gone(Options{Accepted: dead}); Words(plan.Problems) == "" || plan.Problems[0].Text != spare {
+		t.Errorf("with s1 accepted as dead: %s", Words(plan.Problems))
+	}
+	if plan := gone(Options{Accepted: dead, Hosts: []string{"c1"}}); plan.Verdict() != VerdictChanges {
+		t.Errorf("only a client: %s", Words(plan.Problems))
+	}
+	dead.Outage = true
+	if plan := gone(Options{Accepted: dead}); plan.Verdict() != VerdictChanges {
+		t.Errorf("with an accepted outage: %s", Words(plan.Problems))
 	}
 }
