@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"drover/internal/connection"
 	"drover/internal/console"
 	"drover/internal/event"
+	"drover/internal/secret"
 )
 
 // fleetFlags say which hosts, and how they are reached. Names are Ansible's and OpenSSH's.
@@ -115,32 +115,32 @@ func width(s streams) int {
 }
 
 // becomePassword asks for, or reads, the sudo password; empty when none was asked for.
-func (f *fleetFlags) becomePassword(s streams) (connection.Secret, error) {
+func (f *fleetFlags) becomePassword(s streams) (secret.Text, error) {
 	switch {
 	case f.becomePasswordFile != "":
 		text, err := os.ReadFile(f.becomePasswordFile)
 		if err != nil {
-			return connection.Secret{}, fmt.Errorf("read the sudo password: %w", err)
+			return secret.Text{}, fmt.Errorf("read the sudo password: %w", err)
 		}
-		return connection.NewSecret(strings.TrimRight(string(text), "\r\n")), nil
+		return secret.New(strings.TrimRight(string(text), "\r\n")), nil
 	case f.askBecomePassword:
 		return askSecret(s, "sudo password: ")
 	}
-	return connection.Secret{}, nil
+	return secret.Text{}, nil
 }
 
-func askSecret(s streams, prompt string) (connection.Secret, error) {
+func askSecret(s streams, prompt string) (secret.Text, error) {
 	file, ok := s.in.(*os.File)
 	if !ok || !terminal(s.in) {
-		return connection.Secret{}, usageError("cannot ask for the %s without a terminal: use --become-password-file FILE", strings.TrimSuffix(prompt, ": "))
+		return secret.Text{}, usageError("cannot ask for the %s without a terminal: use --become-password-file FILE", strings.TrimSuffix(prompt, ": "))
 	}
 	fmt.Fprint(s.err, prompt)
 	text, err := term.ReadPassword(int(file.Fd()))
 	fmt.Fprintln(s.err)
 	if err != nil {
-		return connection.Secret{}, fmt.Errorf("read the %s: %w", strings.TrimSuffix(prompt, ": "), err)
+		return secret.Text{}, fmt.Errorf("read the %s: %w", strings.TrimSuffix(prompt, ": "), err)
 	}
-	return connection.NewSecret(string(text)), nil
+	return secret.New(string(text)), nil
 }
 
 // directories of the person who runs drover, by the XDG rules.

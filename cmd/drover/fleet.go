@@ -16,6 +16,7 @@ import (
 	"drover/internal/connection"
 	"drover/internal/console"
 	"drover/internal/modules"
+	"drover/internal/secret"
 	"drover/internal/wire"
 	"drover/inventory"
 )
@@ -27,7 +28,7 @@ type fleet struct {
 	inventory *inventory.Inventory
 	hosts     []*inventory.Host // after --limit
 	pool      *connection.Pool
-	become    connection.Secret
+	become    secret.Text
 	runID     string
 	holder    string
 	locked    atomic.Pointer[error] // that another run holds a host, once that was found
@@ -100,7 +101,7 @@ func (f *fleet) connectionOptions(lock bool) connection.Options {
 		options.User = current.Username
 	}
 	if terminal(f.s.in) {
-		options.Passphrase = func(file string) (connection.Secret, error) {
+		options.Passphrase = func(file string) (secret.Text, error) {
 			return askSecret(f.s, "passphrase of "+file+": ")
 		}
 	}
@@ -162,7 +163,7 @@ func (f *fleet) target(host string, settings executor.Connection) (connection.Ta
 		Address:    text("ansible_host", "ansible_ssh_host"),
 		Port:       port,
 		User:       orElse(settings.RemoteUser, orElse(text("ansible_user", "ansible_ssh_user"), f.flags.user)),
-		Password:   connection.NewSecret(text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")),
+		Password:   secret.New(text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")),
 		CommonArgs: parsed,
 		Timeout:    time.Duration(f.flags.timeout) * time.Second,
 		Become: connection.Become{
@@ -173,7 +174,7 @@ func (f *fleet) target(host string, settings executor.Connection) (connection.Ta
 		},
 	}
 	if password := text("ansible_become_password", "ansible_become_pass"); password != "" {
-		target.Become.Password = connection.NewSecret(password)
+		target.Become.Password = secret.New(password)
 	}
 	if key := orElse(text("ansible_ssh_private_key_file", "ansible_private_key_file"), f.flags.privateKey); key != "" {
 		target.KeyFiles = []string{key}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"drover/internal/secret"
 	"drover/internal/wire"
 	"drover/internal/words"
 )
@@ -95,13 +96,13 @@ func TestBecome(t *testing.T) {
 		want   []string // of the error
 	}{
 		{name: "without a password", user: "free", uid: 0},
-		{name: "a password that is not asked for", user: "free", become: Become{Password: NewSecret("wrong")}, uid: 0},
-		{name: "with a password", user: "operator", become: Become{Password: NewSecret(sudoPassword)}, uid: 0},
+		{name: "a password that is not asked for", user: "free", become: Become{Password: secret.New("wrong")}, uid: 0},
+		{name: "with a password", user: "operator", become: Become{Password: secret.New(sudoPassword)}, uid: 0},
 		{name: "another user", user: "free", become: Become{User: "operator"}, uid: 31001},
-		{name: "another user with a password", user: "operator", become: Become{User: "outsider", Password: NewSecret(sudoPassword)}, uid: 31002},
+		{name: "another user with a password", user: "operator", become: Become{User: "outsider", Password: secret.New(sudoPassword)}, uid: 31002},
 		{name: "no password given", user: "operator", want: []string{"wants a password", "-K", "ansible_become_password"}},
-		{name: "wrong password", user: "operator", become: Become{Password: NewSecret("hunter2")}, want: []string{"refused the password", "once"}},
-		{name: "not a sudoer", user: "outsider", become: Become{Password: NewSecret(sudoPassword)}, want: []string{"does not allow", "outsider"}},
+		{name: "wrong password", user: "operator", become: Become{Password: secret.New("hunter2")}, want: []string{"refused the password", "once"}},
+		{name: "not a sudoer", user: "outsider", become: Become{Password: secret.New(sudoPassword)}, want: []string{"does not allow", "outsider"}},
 		{name: "unknown user", user: "free", become: Become{User: "nosuchuser"}, want: []string{"nosuchuser"}},
 		{name: "no sudo", user: "free", become: Become{Exe: "/usr/bin/no-sudo"}, want: []string{"no-sudo"}},
 		{name: "already that user", user: "free", become: Become{User: "free", Exe: "/usr/bin/no-sudo"}, uid: 31000},
@@ -134,7 +135,7 @@ func TestWrongPasswordIsTriedOnce(t *testing.T) {
 	server := startSSHD(t, withUsers(""))
 	p := pool(t, server.options())
 	for range 2 {
-		_, err := p.Greeting(limited(t, 30*time.Second), server.as("operator", Become{Password: NewSecret("hunter2")}), true)
+		_, err := p.Greeting(limited(t, 30*time.Second), server.as("operator", Become{Password: secret.New("hunter2")}), true)
 		lost(t, err, "refused the password")
 	}
 	_ = p.Close() // waits for sudo to have ended

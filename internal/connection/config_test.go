@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"drover/internal/secret"
 )
 
 const exampleConfig = `
@@ -86,7 +88,7 @@ func TestResolve(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			test.want.knownHosts, test.want.strict = known, strictAcceptNew
 			got, err := resolved(t, home, test.target)
-			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(settings{}, Secret{})); err != nil || diff != "" {
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(settings{}, secret.Text{})); err != nil || diff != "" {
 				t.Errorf("%v\n%s", err, diff)
 			}
 		})

@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"drover/internal/secret"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 
 // keys reads private key files, each once, and asks for a passphrase only when a server has accepted the public half.
 type keys struct {
-	passphrase func(file string) (Secret, error)
+	passphrase func(file string) (secret.Text, error)
 
 	mu    sync.Mutex
 	files map[string]*keyFile
@@ -122,7 +124,7 @@ type lockedSigner struct {
 	file   string
 	text   []byte
 	public ssh.PublicKey
-	ask    func(file string) (Secret, error)
+	ask    func(file string) (secret.Text, error)
 
 	once   sync.Once
 	signer ssh.AlgorithmSigner
@@ -144,12 +146,12 @@ func (l *lockedSigner) SignWithAlgorithm(random io.Reader, data []byte, algorith
 }
 
 func (l *lockedSigner) unlock() {
-	secret, err := l.ask(l.file)
+	passphrase, err := l.ask(l.file)
 	if err != nil {
 		l.err = fmt.Errorf("passphrase of %s: %w", l.file, err)
 		return
 	}
-	signer, err := ssh.ParsePrivateKeyWithPassphrase(l.text, []byte(secret.Reveal()))
+	signer, err := ssh.ParsePrivateKeyWithPassphrase(l.text, []byte(passphrase.Reveal()))
 	if err != nil {
 		l.err = fmt.Errorf("unlock %s: %w", l.file, err)
 		return
@@ -191,7 +193,7 @@ func (a *attempt) methods() []ssh.AuthMethod {
 }
 
 // answerOnce gives the password to the first hidden question and nothing to any other.
-func answerOnce(password Secret) ssh.KeyboardInteractiveChallenge {
+func answerOnce(password secret.Text) ssh.KeyboardInteractiveChallenge {
 	used := false
 	return func(_, _ string, questions []string, echos []bool) ([]string, error) {
 		answers := make([]string, len(questions))

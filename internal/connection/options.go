@@ -6,6 +6,8 @@ import (
 	"context"
 	"io/fs"
 	"time"
+
+	"drover/internal/secret"
 )
 
 // Options hold for all hosts of a run. The zero value of each field has the meaning given beside it.
@@ -22,7 +24,7 @@ type Options struct {
 	Environ     []string // for ProxyCommand and ssh -G
 
 	// Passphrase asks for the passphrase of a private key file, at most once per file; nil: encrypted keys are passed over.
-	Passphrase func(file string) (Secret, error)
+	Passphrase func(file string) (secret.Text, error)
 	// Warn is told what a person should know of a host and cannot be an error; nil: nothing is told.
 	Warn func(host, text string)
 

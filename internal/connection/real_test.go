@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"drover/internal/modules"
+	"drover/internal/secret"
 	"drover/internal/wire"
 )
 
@@ -28,7 +29,7 @@ func TestRealAgent(t *testing.T) {
 	options.Agents = agents
 	p := pool(t, options)
 	ctx := limited(t, 60*time.Second)
-	target := server.as("operator", Become{Password: NewSecret(sudoPassword)})
+	target := server.as("operator", Become{Password: secret.New(sudoPassword)})
 	for _, become := range []bool{false, true} {
 		h, err := p.Host(ctx, target, become)
 		if err != nil {

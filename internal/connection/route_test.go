@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"drover/internal/secret"
 )
 
 // alongside makes a second server accept the first one's client key, and puts both host keys into one file.
@@ -171,7 +173,7 @@ func TestPassphrase(t *testing.T) {
 	refused(t, server.options(), server.target(), "encrypted", "ssh-add")
 	options := server.options()
 	asked := 0
-	options.Passphrase = func(string) (Secret, error) { asked++; return NewSecret("open sesame"), nil }
+	options.Passphrase = func(string) (secret.Text, error) { asked++; return secret.New("open sesame"), nil }
 	p := pool(t, options)
 	for _, name := range []string{"n1", "n2"} {
 		target := server.target()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"drover/internal/secret"
 	"drover/internal/words"
 )
 
@@ -31,7 +32,7 @@ type settings struct {
 	hostKeyAlias   string
 	strict         strictness
 	timeout        time.Duration
-	password       Secret
+	password       secret.Text
 	configFile     string   // -F, which holds for the jump hosts too, as in OpenSSH
 	trail          []string // the jump hosts that led here, to find circles
 }

@@ -2,17 +2,21 @@
 
 package connection
 
-import "time"
+import (
+	"time"
+
+	"drover/internal/secret"
+)
 
 // Target says how the inventory and the command line want one host to be reached. What is left empty comes from the SSH
 // client configuration, then from OpenSSH's defaults.
 type Target struct {
-	Name     string   // the inventory name
-	Address  string   // ansible_host; empty: Name
-	Port     int      // ansible_port; 0: not said
-	User     string   // ansible_user; empty: not said
-	KeyFiles []string // ansible_ssh_private_key_file
-	Password Secret   // ansible_password; password authentication is tried only when it is given
+	Name     string      // the inventory name
+	Address  string      // ansible_host; empty: Name
+	Port     int         // ansible_port; 0: not said
+	User     string      // ansible_user; empty: not said
+	KeyFiles []string    // ansible_ssh_private_key_file
+	Password secret.Text // ansible_password; password authentication is tried only when it is given
 	// CommonArgs are what ParseCommonArgs made of ansible_ssh_common_args.
 	CommonArgs CommonArgs
 	Become     Become
@@ -26,7 +30,7 @@ type Target struct {
 type Become struct {
 	Method   string // sudo or empty
 	User     string // empty: root
-	Password Secret
+	Password secret.Text
 	Exe      string // empty: sudo
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"drover/internal/secret"
 )
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -120,7 +122,7 @@ func TestConnectSendsTheTokenOnlyThroughTheDialer(t *testing.T) {
 		dialed = address
 		return direct(ctx, network, server.Listener.Addr().String())
 	})
-	client, err := Connect(dialer, Endpoint{Address: "192.0.2.1:4646"}, "", Credentials{Token: NewSecret("abc")})
+	client, err := Connect(dialer, Endpoint{Address: "192.0.2.1:4646"}, "", Credentials{Token: secret.New("abc")})
 	if err != nil {
 		t.Fatal(err)
 	}

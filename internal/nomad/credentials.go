@@ -7,36 +7,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
+
+	"drover/internal/secret"
 )
-
-// Secret is a text that is never shown: printing, logging and encoding it give a placeholder.
-type Secret struct{ text string }
-
-const hidden = "(secret)"
-
-// NewSecret wraps a text.
-func NewSecret(text string) Secret { return Secret{text} }
-
-// Reveal returns the text, for the one place that sends it.
-func (s Secret) Reveal() string { return s.text }
-
-// String hides the text.
-func (s Secret) String() string { return hidden }
-
-// GoString hides the text from %#v.
-func (s Secret) GoString() string { return hidden }
-
-// MarshalText hides the text from encoders.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
-
-// LogValue hides the text from slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 
 // Credentials say how to speak to the agents of a cluster.
 type Credentials struct {
-	Token      Secret
+	Token      secret.Text
 	Region     string // of the user's choice; "" when not told
 	ServerName string // overrides server.REGION.nomad and client.REGION.nomad
 	Insecure   bool   // certificates are not verified (NOMAD_SKIP_VERIFY)
@@ -64,7 +42,7 @@ func ReadCredentials(sources Sources) (Credentials, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Token = NewSecret(token)
+	c.Token = secret.New(token)
 	c.Region = get("nomad_region", "NOMAD_REGION")
 	c.ServerName = get("nomad_tls_server_name", "NOMAD_TLS_SERVER_NAME")
 	switch skip := strings.ToLower(get("nomad_skip_verify", "NOMAD_SKIP_VERIFY")); skip {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-package connection
+package secret
 
 import (
 	"bytes"
@@ -11,9 +11,13 @@ import (
 	"testing"
 )
 
-func TestSecretIsNeverShown(t *testing.T) {
-	secret := NewSecret("hunter2")
-	target := Target{Name: "n1", Password: secret, Become: Become{Password: secret}}
+func TestTextIsNeverShown(t *testing.T) {
+	secret := New("hunter2")
+	target := struct {
+		Password Text
+		inside   struct{ password Text }
+	}{Password: secret}
+	target.inside.password = secret
 	var shown bytes.Buffer
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		fmt.Fprintf(&shown, format+format+format+"\n", secret, &secret, target)
