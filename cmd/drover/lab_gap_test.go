@@ -97,7 +97,7 @@ func (r *rig) clientReverted() {
 	before := r.mainPIDs()
 	state := r.onHost("c1", "sh", "-c", "stat -c %i /opt/nomad/client/state.db")
 	a := r.run("upgrade", "--to", newVersion, "--binary", r.standIn(), "--yes", "--clients")
-	wantAnswer(r.t, a, exitFailed, "c1: swapping Nomad to "+newVersion+" did not succeed", "the old binary runs again", "last lines of nomad.service", "the stand-in's line 30")
+	wantAnswer(r.t, a, exitFailed, "[c1]: FAILED! => swapping Nomad to "+newVersion+" did not succeed", "the old binary runs again", "last lines of nomad.service", "the stand-in's line 30")
 	if lines := strings.Count(a.out+a.err, "the stand-in's line"); lines < 10 || lines > 20 {
 		r.t.Errorf("%d lines of the unit's journal are shown, want the last 20 with those of systemd: %s", lines, a)
 	}

@@ -187,7 +187,7 @@ func (r *rig) voterDead() {
 	}
 	for _, host := range []string{followers[1], leader} {
 		a := r.run("run", r.swapPlaybook(host, r.binary, "timeout: 3"))
-		wantAnswer(r.t, a, exitFailed, host+": the server was not stopped", "does not answer for itself", "stopping it would leave 1 of 3 voters, and the cluster needs 2")
+		wantAnswer(r.t, a, exitFailed, "["+host+"]: FAILED! => the server was not stopped", "does not answer for itself", "stopping it would leave 1 of 3 voters, and the cluster needs 2")
 	}
 	a := r.run("run", r.swapPlaybook(leader, r.binary, "timeout: 3\n        accept_down: ["+followers[0]+"]"))
 	wantAnswer(r.t, a, exitFailed, "stopping it would leave 1 of 3 voters")
@@ -208,7 +208,7 @@ func (r *rig) voterCut() {
 		return err == nil && state.Stats.Raft.State == "Candidate"
 	})
 	a := r.run("run", r.swapPlaybook(followers[0], r.binary, "timeout: 3"))
-	wantAnswer(r.t, a, exitFailed, followers[0]+": the server was not stopped", followers[1]+":", "stopping it would leave 1 of 3 voters, and the cluster needs 2")
+	wantAnswer(r.t, a, exitFailed, "["+followers[0]+"]: FAILED! => the server was not stopped", followers[1]+":", "stopping it would leave 1 of 3 voters, and the cluster needs 2")
 	r.wantUntouched(before)
 	if !r.leads(leader) {
 		r.t.Errorf("%s does not lead any more", leader)
@@ -245,7 +245,7 @@ func (r *rig) firstFailureEnds() {
 	_, followers := r.roles()
 	before := r.mainPIDs()
 	a := r.run("upgrade", "--to", newVersion, "--binary", r.standIn(), "--yes")
-	wantAnswer(r.t, a, exitFailed, followers[0]+": swapping Nomad to "+newVersion+" did not succeed", "the old binary runs again", "the stand-in's line 30")
+	wantAnswer(r.t, a, exitFailed, "["+followers[0]+"]: FAILED! => swapping Nomad to "+newVersion+" did not succeed", "the old binary runs again", "the stand-in's line 30")
 	delete(before, followers[0])
 	r.wantUntouched(before)
 	r.wantRuns(followers[0], oldVersion)
