@@ -18,6 +18,7 @@ import (
 	"drover/internal/console"
 	"drover/internal/event"
 	"drover/internal/modules"
+	"drover/internal/printable"
 	"drover/internal/wire"
 	"drover/inventory"
 )
@@ -161,11 +162,11 @@ func (e *execCommand) tell(host string, answer *wire.RunResult, err error) int {
 	}
 	switch {
 	case err != nil:
-		fmt.Fprintf(e.s.out, "%s | %s => %s\n", host, strings.ToUpper(string(line.Status)), console.Plain(line.Error))
+		fmt.Fprintf(e.s.out, "%s | %s => %s\n", host, strings.ToUpper(string(line.Status)), printable.Text(line.Error))
 	default:
 		fmt.Fprintf(e.s.out, "%s | %s | rc=%d >>\n", host, strings.ToUpper(string(line.Status)), answer.RC)
 		for _, text := range []string{answer.Stdout, answer.Stderr} {
-			if text = strings.TrimRight(console.Plain(text), "\n"); text != "" {
+			if text = strings.TrimRight(printable.Text(text), "\n"); text != "" {
 				fmt.Fprintln(e.s.out, text)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"drover/internal/console"
 	"drover/internal/nomad"
+	"drover/internal/printable"
 )
 
 func newHealthCommand(s streams) *cobra.Command {
@@ -57,7 +58,7 @@ func showOverview(s streams, o *nomad.Overview) {
 		fmt.Fprintln(table, "SERVER\tVERSION\tSTATE\tVOTER\tTERM\tAPPLIED\tLAST CONTACT")
 		for _, row := range o.Servers {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%t\t%d\t%d\t%s\n", row.Host, row.Version,
-				console.Plain(orElse(row.State, "no answer")), row.Voter, row.Term, row.Applied, orElse(row.LastContact, "-"))
+				printable.Text(orElse(row.State, "no answer")), row.Voter, row.Term, row.Applied, orElse(row.LastContact, "-"))
 		}
 		_ = table.Flush()
 		fmt.Fprintf(s.out, "%d %s; %d may fail\n", o.Voters, plural(o.Voters, "voter", "voters"), o.Tolerance)
@@ -72,8 +73,8 @@ func showOverview(s streams, o *nomad.Overview) {
 			if row.Draining {
 				eligibility += ", draining"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\n", row.Host, row.Version, console.Plain(row.Datacenter),
-				console.Plain(orElse(row.Status, "unknown")), console.Plain(orElse(eligibility, "unknown")), row.Allocs)
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\n", row.Host, row.Version, printable.Text(row.Datacenter),
+				printable.Text(orElse(row.Status, "unknown")), printable.Text(orElse(eligibility, "unknown")), row.Allocs)
 		}
 		_ = table.Flush()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"drover/internal/console"
 	"drover/internal/nearest"
+	"drover/internal/printable"
 	"drover/inventory"
 )
 
@@ -32,7 +33,7 @@ func newInventoryCommand(s streams) *cobra.Command {
 			}
 			read, warnings, err := inventory.Load(inventory.Options{Sources: fleet.inventories})
 			for _, warning := range warnings {
-				fmt.Fprintln(s.err, "warning: "+console.Plain(warning.String()))
+				fmt.Fprintln(s.err, "warning: "+printable.Text(warning.String()))
 			}
 			if err != nil {
 				return err

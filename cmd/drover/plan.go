@@ -14,6 +14,7 @@ import (
 	"drover/internal/console"
 	"drover/internal/expression"
 	"drover/internal/nomad"
+	"drover/internal/printable"
 )
 
 // upgradeFlags say to what, with which binary and how carefully a cluster is upgraded; plan and upgrade have the same.
@@ -149,7 +150,7 @@ func showPlan(s streams, output string, plan *nomad.Plan) error {
 	if len(plan.Pauses) > 0 {
 		fmt.Fprintln(s.out, "\nPauses to expect:")
 		for _, pause := range plan.Pauses {
-			fmt.Fprintln(s.out, "  "+console.Plain(pause))
+			fmt.Fprintln(s.out, "  "+printable.Text(pause))
 		}
 	}
 	problems(s.out, "Warnings:", plan.Warnings)
@@ -185,7 +186,7 @@ func steps(out io.Writer, title string, all []nomad.Step, action string) {
 		if step.Signal != "" {
 			reason += "; stopped with SIG" + step.Signal + ", by a drop-in for this stop only"
 		}
-		fmt.Fprintf(table, "  %d\t%s\t%s\t%s\n", number, step.Host, role, console.Plain(reason))
+		fmt.Fprintf(table, "  %d\t%s\t%s\t%s\n", number, step.Host, role, printable.Text(reason))
 	}
 	_ = table.Flush()
 }
@@ -200,9 +201,9 @@ func problems(out io.Writer, title string, all []nomad.Problem) {
 		if problem.Host != "" {
 			where = problem.Host + ": "
 		}
-		fmt.Fprintf(out, "  - %s%s\n", where, console.Plain(problem.Text))
+		fmt.Fprintf(out, "  - %s%s\n", where, printable.Text(problem.Text))
 		if problem.Remedy != "" {
-			fmt.Fprintf(out, "      to go on: %s\n", console.Plain(problem.Remedy))
+			fmt.Fprintf(out, "      to go on: %s\n", printable.Text(problem.Remedy))
 		}
 	}
 }

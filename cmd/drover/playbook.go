@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"drover/internal/console"
+	"drover/internal/printable"
 	"drover/playbooks"
 )
 
@@ -76,7 +76,7 @@ func newPlaybookCommand(s streams) *cobra.Command {
 				for _, file := range args {
 					_, warnings, err := playbooks.Load(file, playbooks.Options{})
 					for _, warning := range warnings {
-						fmt.Fprintln(s.err, "warning: "+console.Plain(warning.String()))
+						fmt.Fprintln(s.err, "warning: "+printable.Text(warning.String()))
 					}
 					problems = append(problems, err)
 				}

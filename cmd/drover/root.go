@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"drover/internal/console"
+	"drover/internal/printable"
 )
 
 // streams are what a command may talk to.
@@ -92,14 +92,14 @@ func run(s streams, args []string) int {
 		return exitOK
 	case errors.As(err, &ended):
 		if ended.err != nil {
-			fmt.Fprintln(s.err, "drover: "+console.Plain(ended.err.Error()))
+			fmt.Fprintln(s.err, "drover: "+printable.Text(ended.err.Error()))
 		}
 		return ended.code
 	case !begun:
-		fmt.Fprintln(s.err, "drover: "+console.Plain(err.Error()))
+		fmt.Fprintln(s.err, "drover: "+printable.Text(err.Error()))
 		return exitUsage
 	default:
-		fmt.Fprintln(s.err, "drover: "+console.Plain(err.Error()))
+		fmt.Fprintln(s.err, "drover: "+printable.Text(err.Error()))
 		return exitError
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"drover/internal/console"
 	"drover/internal/event"
 	"drover/internal/expression"
+	"drover/internal/printable"
 	"drover/playbooks"
 )
 
@@ -64,7 +65,7 @@ func (t *taker) Emit(e event.Event) error {
 		}
 	}
 	if e.Kind == event.HostResult && (e.Status == event.Failed || e.Status == event.Unreachable) {
-		t.failures += fmt.Sprintf("%s: %s: %s\n", e.Host, e.Status, console.Plain(e.Message))
+		t.failures += fmt.Sprintf("%s: %s: %s\n", e.Host, e.Status, printable.Text(e.Message))
 	}
 	if e.Kind == event.RunEnd {
 		return nil // what stopped the run, if anything did, is part of the answer, or among the failures

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"drover/internal/printable"
 	"drover/internal/wire"
 )
 
@@ -66,10 +67,10 @@ func taskOf(pid int) (wire.AllocProcess, bool) {
 	process := wire.AllocProcess{PID: pid}
 	for _, pair := range splitNull(text) {
 		if value, ok := strings.CutPrefix(pair, "NOMAD_ALLOC_ID="); ok {
-			process.Alloc = printable(value)
+			process.Alloc = printable.Text(value)
 		}
 		if value, ok := strings.CutPrefix(pair, "NOMAD_TASK_NAME="); ok {
-			process.Task = printable(value)
+			process.Task = printable.Text(value)
 		}
 	}
 	return process, process.Alloc != ""

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -46,19 +45,4 @@ func classify(err error) *wire.Error {
 // withoutHint is the text of a wrapping error without the hint of what it wraps, which travels in its own field.
 func withoutHint(err error, inner *wire.Error) string {
 	return strings.ReplaceAll(err.Error(), inner.Error(), inner.Message)
-}
-
-// printable removes control characters, so that what a program printed cannot drive a terminal; tabs become spaces.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return ' '
-		case r == '\n':
-			return r
-		case unicode.IsControl(r), r == unicode.ReplacementChar, unicode.Is(unicode.Cf, r):
-			return -1
-		}
-		return r
-	}, text)
 }

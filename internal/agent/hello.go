@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"drover/internal/printable"
 	"drover/internal/wire"
 )
 
@@ -107,7 +108,7 @@ func acquire(ctx context.Context, f *os.File, run string) error {
 		holder := readHolder(f)
 		if holder.Run == "" || holder.Run != run || time.Now().After(deadline) {
 			refused := failure(wire.KindLocked, "another run holds this host: %s (run %s, agent process %d)",
-				printable(holder.Holder), printable(holder.Run), holder.PID)
+				printable.Text(holder.Holder), printable.Text(holder.Run), holder.PID)
 			refused.Hint = "wait for it to end, or end it where it was started"
 			return refused
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"drover/internal/printable"
 	"drover/internal/wire"
 )
 
@@ -117,7 +118,7 @@ func (a *Agent) version(ctx context.Context, path string, as *account) (string, 
 	if err != nil {
 		return "", err
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(printable(result.stdout)), "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(printable.Text(result.stdout)), "\n")
 	if result.rc != 0 || line == "" {
 		return "", failure(wire.KindFailed, "%s version ended with code %d: %s", path, result.rc,
 			strings.Join(newRedactor().lines(result.stdout+"\n"+result.stderr, 5), "; "))

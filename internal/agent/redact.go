@@ -5,6 +5,8 @@ package agent
 import (
 	"regexp"
 	"strings"
+
+	"drover/internal/printable"
 )
 
 const redacted = "[redacted]"
@@ -32,7 +34,7 @@ func (r redactor) clean(text string) string {
 // lines splits, strips control characters and redacts, and keeps at most the last n non-empty lines.
 func (r redactor) lines(text string, n int) []string {
 	var lines []string
-	for line := range strings.Lines(printable(text)) {
+	for line := range strings.Lines(printable.Text(text)) {
 		if line = strings.TrimRight(line, "\n "); line != "" {
 			lines = append(lines, r.clean(line))
 		}

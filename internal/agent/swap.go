@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"drover/internal/printable"
 	"drover/internal/wire"
 )
 
@@ -108,7 +109,7 @@ func (a *Agent) openTransaction(ctx context.Context, p plan) (string, error) {
 		var got outcome
 		got, err = command{argv: []string{binary, "version"}}.execute(ctx)
 		if err == nil && got.rc != 0 {
-			err = failure(wire.KindFailed, "%s version ended with code %d: %s", binary, got.rc, printable(got.stderr))
+			err = failure(wire.KindFailed, "%s version ended with code %d: %s", binary, got.rc, printable.Text(got.stderr))
 		}
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"drover/internal/printable"
 	"drover/internal/wire"
 )
 
@@ -200,7 +201,7 @@ func journal(ctx context.Context, name string, n int) ([]string, error) {
 		return nil, fmt.Errorf("read the journal of %s: %w", name, err)
 	}
 	if result.rc != 0 {
-		return nil, failure(wire.KindFailed, "read the journal of %s: %s", name, newRedactor().clean(printable(result.stderr)))
+		return nil, failure(wire.KindFailed, "read the journal of %s: %s", name, newRedactor().clean(printable.Text(result.stderr)))
 	}
 	return newRedactor().lines(result.stdout, n), nil
 }

@@ -79,11 +79,11 @@ func readManifest(files fs.FS) (manifest, error) {
 		return m, fmt.Errorf("embedded agents: manifest.json: %w", err)
 	}
 	if m.Source != wire.Source {
-		return m, fmt.Errorf("the embedded agents were built from source %s and drover from %s: run make build", printable(m.Source), wire.Source)
+		return m, fmt.Errorf("the embedded agents were built from source %s and drover from %s: run make build", excerpt(m.Source), wire.Source)
 	}
 	for name, file := range m.Agents {
 		if len(machines()[strings.TrimPrefix(name, "linux-")]) == 0 {
-			return m, fmt.Errorf("embedded agents: manifest.json: platform %q is not known", printable(name))
+			return m, fmt.Errorf("embedded agents: manifest.json: platform %q is not known", excerpt(name))
 		}
 		if raw, err := hex.DecodeString(file.SHA256); err != nil || len(raw) != sha256.Size || file.SHA256 != strings.ToLower(file.SHA256) {
 			return m, fmt.Errorf("embedded agents: manifest.json: %s has no SHA-256", name)

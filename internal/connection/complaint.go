@@ -52,7 +52,7 @@ func (c *complaint) text() string {
 
 // said is the text as the end of an error message, empty when the program said nothing.
 func (c *complaint) said() string {
-	text := printable(c.text())
+	text := excerpt(c.text())
 	if text == "" {
 		return ""
 	}

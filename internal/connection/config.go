@@ -213,7 +213,7 @@ func (c *configs) askOpenSSH(ctx context.Context, set *configSet, target Target)
 	command.Stderr = &complaint
 	output, err := command.Output()
 	if err != nil {
-		return nil, fmt.Errorf("ssh configuration: ssh -G for %s: %w: %s", target.address(), err, printable(complaint.String()))
+		return nil, fmt.Errorf("ssh configuration: ssh -G for %s: %w: %s", target.address(), err, excerpt(complaint.String()))
 	}
 	values := map[string][]string{}
 	for line := range strings.Lines(string(output)) {

@@ -69,11 +69,11 @@ func explainHandshake(ctx context.Context, s *settings, a *attempt, err error) e
 		if len(a.tried) > 0 {
 			tried = strings.Join(a.tried, ", ")
 		}
-		return final(fmt.Errorf("ssh: the host does not let user %q in; tried: %s (%s)", s.user, tried, printable(text)))
+		return final(fmt.Errorf("ssh: the host does not let user %q in; tried: %s (%s)", s.user, tried, excerpt(text)))
 	case strings.Contains(text, "Too many authentication failures"):
 		return final(fmt.Errorf("ssh: the host stopped after too many keys for user %q; tried: %s: set IdentitiesOnly yes with the right IdentityFile", s.user, strings.Join(a.tried, ", ")))
 	case strings.Contains(text, "no common algorithm"):
-		return final(fmt.Errorf("ssh: the host and drover have no algorithm in common: %s", printable(text)))
+		return final(fmt.Errorf("ssh: the host and drover have no algorithm in common: %s", excerpt(text)))
 	case dropped(err):
 		return fmt.Errorf("ssh: the host closed the connection during the handshake (MaxStartups, a full disk or a firewall do that): %w", err)
 	}

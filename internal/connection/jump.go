@@ -43,9 +43,9 @@ func (j *jump) dial(ctx context.Context, address string) (net.Conn, error) {
 	var refused *ssh.OpenChannelError
 	if errors.As(err, &refused) {
 		if refused.Reason == ssh.Prohibited {
-			return nil, fmt.Errorf("jump host %s may not forward to %s (AllowTcpForwarding or PermitOpen in its sshd_config): %s", j.name, address, printable(refused.Message))
+			return nil, fmt.Errorf("jump host %s may not forward to %s (AllowTcpForwarding or PermitOpen in its sshd_config): %s", j.name, address, excerpt(refused.Message))
 		}
-		return nil, fmt.Errorf("jump host %s could not connect to %s: %s", j.name, address, printable(refused.Message))
+		return nil, fmt.Errorf("jump host %s could not connect to %s: %s", j.name, address, excerpt(refused.Message))
 	}
 	_ = j.client.Close()
 	if cause := context.Cause(ctx); cause != nil {

@@ -136,7 +136,7 @@ func (s *session) lost() error {
 	select {
 	case <-s.connection.done:
 		if cause := s.connection.cause; cause != nil && !errors.Is(cause, io.EOF) {
-			return fmt.Errorf("the ssh connection broke: %s", printable(cause.Error()))
+			return fmt.Errorf("the ssh connection broke: %s", excerpt(cause.Error()))
 		}
 		return errors.New("the host closed the ssh connection (did it reboot, did sshd or the network stop?)")
 	default:
@@ -145,7 +145,7 @@ func (s *session) lost() error {
 	select {
 	case <-s.process.done:
 		if s.process.ended != nil {
-			how = printable(s.process.ended.Error())
+			how = excerpt(s.process.ended.Error())
 		}
 	default:
 	}

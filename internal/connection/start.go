@@ -85,7 +85,7 @@ func (c *connection) startAgent(ctx context.Context, become *Become) (*process, 
 			return p, err
 		}
 		if sent {
-			return nil, fmt.Errorf("start the agent: %s was sent and its hash is still not right there: is the disk full, does the host have sha256sum?", printable(want.file))
+			return nil, fmt.Errorf("start the agent: %s was sent and its hash is still not right there: is the disk full, does the host have sha256sum?", excerpt(want.file))
 		}
 		program, err := c.pool.agents.program(want.platform)
 		if err != nil {
@@ -188,7 +188,7 @@ func readLine(from *bufio.Reader, limit int) ([]byte, error) {
 			return line, nil
 		}
 		if len(line) >= limit {
-			return line, fmt.Errorf("start the agent: the host printed %d bytes and no sign of the agent: what does the login shell print?: %s", maxNoise, printable(string(line)))
+			return line, fmt.Errorf("start the agent: the host printed %d bytes and no sign of the agent: what does the login shell print?: %s", maxNoise, excerpt(string(line)))
 		}
 		line = append(line, b)
 	}
@@ -198,7 +198,7 @@ func checkMarker(line string) error {
 	if line == wire.Marker() {
 		return nil
 	}
-	return final(fmt.Errorf("the agent on the host is another one: it says %q and this drover needs %q: run make build", printable(line), wire.Marker()))
+	return final(fmt.Errorf("the agent on the host is another one: it says %q and this drover needs %q: run make build", excerpt(line), wire.Marker()))
 }
 
 func readToken(text string) (*wanted, error) {
@@ -207,15 +207,15 @@ func readToken(text string) (*wanted, error) {
 	case verb == "send":
 		platform, file, ok := strings.Cut(rest, " ")
 		if !ok || !strings.HasPrefix(file, "/") {
-			return nil, fmt.Errorf("start the agent: the host answered %q", printable(text))
+			return nil, fmt.Errorf("start the agent: the host answered %q", excerpt(text))
 		}
 		return &wanted{platform: platform, file: file}, nil
 	case verb == "machine":
-		return nil, final(fmt.Errorf("the host's machine type is %q, and drover has agents for x86_64 and aarch64 only", printable(rest)))
+		return nil, final(fmt.Errorf("the host's machine type is %q, and drover has agents for x86_64 and aarch64 only", excerpt(rest)))
 	case strings.HasPrefix(verb, "nowhere"):
-		return nil, final(fmt.Errorf("the host has no directory to run the agent from:%s: give one that belongs to the login user and is not mounted noexec (drover_agent_dir)", printable(rest)))
+		return nil, final(fmt.Errorf("the host has no directory to run the agent from:%s: give one that belongs to the login user and is not mounted noexec (drover_agent_dir)", excerpt(rest)))
 	}
-	return nil, fmt.Errorf("start the agent: the host answered %q", printable(text))
+	return nil, fmt.Errorf("start the agent: the host answered %q", excerpt(text))
 }
 
 // explainStart says why the command ended without an agent.
@@ -235,19 +235,19 @@ func (c *connection) explainStart(p *process, s starter, asked int) error {
 		case asked > 0 && (strings.Contains(said, "incorrect password") || strings.Contains(said, "no password was provided")):
 			return final(fmt.Errorf("sudo on the host refused the password for user %s; it was tried once only, so that no account is locked: check ansible_become_password or -K", user))
 		case strings.Contains(said, "is not in the sudoers file"), strings.Contains(said, "is not allowed to execute"), strings.Contains(said, "may not run sudo"):
-			return final(fmt.Errorf("sudo on the host does not allow user %s to become %s: %s", user, strconv.Quote(s.become.user()), printable(said)))
+			return final(fmt.Errorf("sudo on the host does not allow user %s to become %s: %s", user, strconv.Quote(s.become.user()), excerpt(said)))
 		case strings.Contains(said, "unknown user"):
-			return final(fmt.Errorf("the host has no user %s to become: %s", strconv.Quote(s.become.user()), printable(said)))
+			return final(fmt.Errorf("the host has no user %s to become: %s", strconv.Quote(s.become.user()), excerpt(said)))
 		case strings.Contains(said, "not found"):
-			return final(fmt.Errorf("the host has no %s for become, or it cannot reach the agent in the login user's directory (an NFS home? set drover_agent_dir): %s", s.become.exe(), printable(said)))
+			return final(fmt.Errorf("the host has no %s for become, or it cannot reach the agent in the login user's directory (an NFS home? set drover_agent_dir): %s", s.become.exe(), excerpt(said)))
 		}
 	}
 	if strings.Contains(said, "Permission denied") {
-		return final(fmt.Errorf("the host may not execute the agent (is its directory mounted noexec? set drover_agent_dir): %s", printable(said)))
+		return final(fmt.Errorf("the host may not execute the agent (is its directory mounted noexec? set drover_agent_dir): %s", excerpt(said)))
 	}
 	how := "ended"
 	if p.ended != nil {
 		how = p.ended.Error()
 	}
-	return fmt.Errorf("start the agent: the command on the host stopped before the agent was ready (%s)%s", printable(how), p.stderr.said())
+	return fmt.Errorf("start the agent: the command on the host stopped before the agent was ready (%s)%s", excerpt(how), p.stderr.said())
 }

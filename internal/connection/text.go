@@ -4,23 +4,16 @@ package connection
 
 import (
 	"strings"
-	"unicode"
+
+	"drover/internal/printable"
 )
 
 // maxShown bounds how much of a host's own words goes into an error, in bytes.
 const maxShown = 500
 
-// printable makes text that came from a host fit for one line of an error: control characters become spaces, and the
-// end is kept, where programs say why they gave up.
-func printable(text string) string {
-	text = strings.ToValidUTF8(text, "?")
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return ' '
-		}
-		return r
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
+// excerpt makes text that came from a host fit for one line of an error: the end is kept, where programs say why they gave up.
+func excerpt(text string) string {
+	text = printable.Line(text)
 	if len(text) > maxShown {
 		text = "..." + strings.ToValidUTF8(text[len(text)-maxShown:], "")
 	}

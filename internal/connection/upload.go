@@ -34,11 +34,11 @@ func upload(ctx context.Context, client *ssh.Client, file string, program []byte
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return fmt.Errorf("send the agent to %s: %w", printable(path.Dir(file)), err)
+		return fmt.Errorf("send the agent to %s: %w", excerpt(path.Dir(file)), err)
 	}
 	if err := files.PosixRename(temporary, file); err != nil {
 		_ = files.Remove(temporary)
-		return fmt.Errorf("send the agent: rename to %s: %w", printable(file), err)
+		return fmt.Errorf("send the agent: rename to %s: %w", excerpt(file), err)
 	}
 	return nil
 }

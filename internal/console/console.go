@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"drover/internal/event"
+	"drover/internal/printable"
 )
 
 // Options tune the lines.
@@ -67,7 +68,7 @@ func (l *lines) Emit(e event.Event) error {
 	case event.PlayStart:
 		l.heading("PLAY", e.Play)
 		if e.Message != "" {
-			l.print(l.out, skip, Plain(e.Message))
+			l.print(l.out, skip, printable.Text(e.Message))
 		}
 	case event.BatchStart:
 		l.print(l.out, plain, fmt.Sprintf("\nBATCH %s: %s", e.Message, strings.Join(e.Batch, ", ")))
@@ -79,14 +80,14 @@ func (l *lines) Emit(e event.Event) error {
 	case event.HostItem:
 		l.result(e)
 	case event.HostRetry:
-		l.print(l.talk, skip, fmt.Sprintf("retrying: [%s]: %s", l.host(e), Plain(e.Message)))
+		l.print(l.talk, skip, fmt.Sprintf("retrying: [%s]: %s", l.host(e), printable.Text(e.Message)))
 	case event.HostWait:
 		l.wait(e)
 	case event.HostResult:
 		delete(l.said, e.Host)
 		l.result(e)
 	case event.Warning:
-		l.print(l.talk, change, "warning: "+Plain(e.Message))
+		l.print(l.talk, change, "warning: "+printable.Text(e.Message))
 	case event.RunEnd:
 		l.recap(e)
 	case event.RunStart, event.HostStart, event.PlayEnd:
@@ -95,7 +96,7 @@ func (l *lines) Emit(e event.Event) error {
 }
 
 func (l *lines) heading(word, name string) {
-	l.rule(fmt.Sprintf("%s [%s] ", word, Plain(name)))
+	l.rule(fmt.Sprintf("%s [%s] ", word, printable.Text(name)))
 }
 
 // rule prints a head filled up with stars, after an empty line.
@@ -111,7 +112,7 @@ func (l *lines) wait(e event.Event) {
 		return
 	}
 	l.said[e.Host], l.saidAt[e.Host] = e.Message, e.Time
-	l.print(l.talk, skip, fmt.Sprintf("  ... [%s] %s", l.host(e), Plain(e.Message)))
+	l.print(l.talk, skip, fmt.Sprintf("  ... [%s] %s", l.host(e), printable.Text(e.Message)))
 }
 
 func (l *lines) host(e event.Event) string {
@@ -124,12 +125,12 @@ func (l *lines) host(e event.Event) string {
 func (l *lines) result(e event.Event) {
 	host := "[" + l.host(e) + "]"
 	if e.Item != "" {
-		host += " => (item=" + Plain(e.Item) + ")"
+		host += " => (item=" + printable.Text(e.Item) + ")"
 	}
 	if e.Diff != "" {
 		l.diff(e.Diff)
 	}
-	message := Plain(e.Message)
+	message := printable.Text(e.Message)
 	switch e.Status {
 	case event.Failed:
 		l.print(l.out, fail, "fatal: "+host+": FAILED! => "+message)
@@ -161,12 +162,12 @@ func (l *lines) returned(result any) {
 		l.print(l.talk, change, "warning: a result cannot be shown: "+err.Error())
 		return
 	}
-	l.print(l.out, plain, "    "+Plain(string(text)))
+	l.print(l.out, plain, "    "+printable.Text(string(text)))
 }
 
 func (l *lines) diff(text string) {
 	for line := range strings.Lines(text) {
-		line = strings.TrimRight(Plain(line), "\n")
+		line = strings.TrimRight(printable.Text(line), "\n")
 		switch {
 		case strings.HasPrefix(line, "+"):
 			l.print(l.out, good, line)
@@ -198,7 +199,7 @@ func (l *lines) recap(e event.Event) {
 		}
 	}
 	if e.Message != "" {
-		l.print(l.talk, plain, "\n"+Plain(e.Message))
+		l.print(l.talk, plain, "\n"+printable.Text(e.Message))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"drover/internal/event"
+	"drover/internal/printable"
 )
 
 // Silence is how long nothing may be said until a person is told which hosts everybody waits for.
@@ -110,7 +111,7 @@ func (w *waiting) look(now time.Time) {
 	w.at = now.Add(every - Silence)
 	took := now.Sub(w.since).Round(time.Second)
 	if said := w.says[hosts[0]]; len(hosts) == 1 && said != "" {
-		w.lines.print(w.lines.talk, skip, fmt.Sprintf("  ... [%s] still: %s (%s)", hosts[0], Plain(said), took))
+		w.lines.print(w.lines.talk, skip, fmt.Sprintf("  ... [%s] still: %s (%s)", hosts[0], printable.Text(said), took))
 		return
 	}
 	more := ""
@@ -125,7 +126,7 @@ func (w *waiting) pick(which func(host string) bool) []string {
 	var picked []string
 	for _, host := range w.hosts {
 		if which(host) {
-			picked = append(picked, Plain(host))
+			picked = append(picked, printable.Text(host))
 		}
 	}
 	return picked

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"drover/internal/printable"
 )
 
 // lockCache waits until no other process makes the same thing.
@@ -88,20 +90,10 @@ func (p *progress) follow(from io.Reader, what string) []string {
 		}
 		if time.Since(said) > every {
 			said = time.Now()
-			p.say("  %s: line %d, %s", what, count, printable(lines.Text()))
+			p.say("  %s: line %d, %s", what, count, printable.Line(lines.Text()))
 		}
 	}
 	// Without a reader the tool would block on a full pipe.
 	_, _ = io.Copy(io.Discard, from)
 	return last
-}
-
-// printable drops control characters, which do not belong on a terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
-			return -1
-		}
-		return r
-	}, text)
 }

@@ -5,6 +5,8 @@ package lab
 import (
 	"context"
 	"fmt"
+
+	"drover/internal/printable"
 )
 
 // PracticeJob is the ID of the job that Options.Job runs.
@@ -62,7 +64,7 @@ func (l *Lab) checkJob(ctx context.Context, want int) error {
 			for _, task := range allocation.TaskStates {
 				for _, event := range task.Events {
 					if event.Type == "Driver Failure" || trouble == "" {
-						trouble = fmt.Sprintf("; on %s: %s: %s", allocation.NodeName, printable(event.Type), printable(event.DisplayMessage))
+						trouble = fmt.Sprintf("; on %s: %s: %s", allocation.NodeName, printable.Line(event.Type), printable.Line(event.DisplayMessage))
 					}
 				}
 			}

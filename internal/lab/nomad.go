@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"drover/internal/printable"
 )
 
 // pins hold a go.mod and a go.sum per Nomad version. They have other names here, since a folder with a go.mod is a module
@@ -86,7 +88,7 @@ func checkNomad(ctx context.Context, binary, version string) error {
 	}
 	first, _, _ := strings.Cut(string(out), "\n")
 	if fields := strings.Fields(first); len(fields) < 2 || fields[0] != "Nomad" || fields[1] != "v"+version {
-		return fmt.Errorf("%s says %q, not version %s", binary, printable(first), version)
+		return fmt.Errorf("%s says %q, not version %s", binary, printable.Line(first), version)
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/errgroup"
+
+	"drover/internal/printable"
 )
 
 // Limits of the waits; a lab of 30 hosts on two cores took 23 seconds in all.
@@ -210,7 +212,7 @@ func (l *Lab) withConsole(err error) error {
 		}
 		all := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
 		for _, line := range all[max(0, len(all)-lines):] {
-			err = fmt.Errorf("%w\n  console of %s: %s", err, host.Name, printable(line))
+			err = fmt.Errorf("%w\n  console of %s: %s", err, host.Name, printable.Line(line))
 		}
 	}
 	return err

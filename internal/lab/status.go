@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"drover/internal/printable"
 )
 
 // HostStatus is a host as it is now.
@@ -63,7 +65,7 @@ func StatusTable(all []HostStatus) string {
 			up = "up"
 		}
 		if host.Nomad != "" {
-			nomad = printable(host.Nomad)
+			nomad = printable.Line(host.Nomad)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", host.Name, host.Role, host.Address, up, nomad)
 	}

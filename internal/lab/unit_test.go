@@ -446,9 +446,3 @@ func TestBuildCount(t *testing.T) {
 		t.Errorf("got %q", out.String())
 	}
 }
-
-func TestPrintable(t *testing.T) {
-	if got := printable("a\x1b[31mb\u009bc\r\nd"); got != "a[31mbcd" {
-		t.Errorf("got %q", got)
-	}
-}
