@@ -187,10 +187,10 @@ func (r *rig) voterDead() {
 	}
 	for _, host := range []string{followers[1], leader} {
 		a := r.run("run", r.swapPlaybook(host, r.binary, "timeout: 3"))
-		wantAnswer(r.t, a, exitFailed, "["+host+"]: FAILED! => the server was not stopped", "does not answer for itself", "stopping it would leave 1 of 3 voters, and the cluster needs 2")
+		wantAnswer(r.t, a, exitRefused, "["+host+"]: FAILED! => the server was not stopped", "does not answer for itself", "stopping it would leave 1 of 3 voters, and the cluster needs 2")
 	}
 	a := r.run("run", r.swapPlaybook(leader, r.binary, "timeout: 3\n        accept_down: ["+followers[0]+"]"))
-	wantAnswer(r.t, a, exitFailed, "stopping it would leave 1 of 3 voters")
+	wantAnswer(r.t, a, exitRefused, "stopping it would leave 1 of 3 voters")
 	r.wantUntouched(before)
 	r.onHost(followers[0], "systemctl", "start", "nomad")
 	r.healthy()
@@ -208,7 +208,7 @@ func (r *rig) voterCut() {
 		return err == nil && state.Stats.Raft.State == "Candidate"
 	})
 	a := r.run("run", r.swapPlaybook(followers[0], r.binary, "timeout: 3"))
-	wantAnswer(r.t, a, exitFailed, "["+followers[0]+"]: FAILED! => the server was not stopped", followers[1]+":", "stopping it would leave 1 of 3 voters, and the cluster needs 2")
+	wantAnswer(r.t, a, exitRefused, "["+followers[0]+"]: FAILED! => the server was not stopped", followers[1]+":", "stopping it would leave 1 of 3 voters, and the cluster needs 2")
 	r.wantUntouched(before)
 	if !r.leads(leader) {
 		r.t.Errorf("%s does not lead any more", leader)
