@@ -3,6 +3,7 @@
 package executor
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"drover/internal/event"
 	"drover/internal/expression"
+	"drover/internal/wait"
 )
 
 // maxLabel bounds the label of a loop's item, in bytes.
@@ -137,7 +139,10 @@ func (j *job) pause() error {
 	if err != nil {
 		return err
 	}
-	return sleep(j.run.hard, seconds(number))
+	if wait.For(j.run.hard, seconds(number)) != nil {
+		return context.Cause(j.run.hard)
+	}
+	return nil
 }
 
 // looped gathers the outcomes of a loop's items.

@@ -10,6 +10,7 @@ import (
 
 	"drover/internal/event"
 	"drover/internal/modules"
+	"drover/internal/wait"
 )
 
 // How often `until` tries, and how long it waits in between, when the task does not say: Ansible's figures.
@@ -96,8 +97,8 @@ func (j *job) again(k *keywords, out *outcome, attempt, tries int, delay time.Du
 	if err != nil {
 		return fmt.Errorf("not tried again, because it could not be recorded: %w", err)
 	}
-	if err := sleep(j.run.hard, delay); err != nil {
-		return fmt.Errorf("try %d of %d was not met: %w", attempt, tries, err)
+	if wait.For(j.run.hard, delay) != nil {
+		return fmt.Errorf("try %d of %d was not met: %w", attempt, tries, context.Cause(j.run.hard))
 	}
 	return nil
 }
@@ -148,17 +149,5 @@ func (j *job) judge(s *scope, out *outcome) {
 		out.setFailed(true, "")
 		out.message = err.Error()
 		out.put("msg", out.message)
-	}
-}
-
-// sleep waits; it fails when the run is aborted.
-func sleep(ctx context.Context, duration time.Duration) error {
-	timer := time.NewTimer(duration)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -72,7 +73,7 @@ func (w *watcher) watch(ctx context.Context, deadline time.Time) (verdict, error
 		if time.Now().After(deadline) {
 			return verdict{alive: true, pid: s.MainPID, why: missing}, nil
 		}
-		if err := pause(ctx, checkInterval); err != nil {
+		if err := wait.For(ctx, checkInterval); err != nil {
 			return verdict{}, err
 		}
 	}

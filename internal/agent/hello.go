@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"drover/internal/printable"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -116,7 +117,7 @@ func acquire(ctx context.Context, f *os.File, run string) error {
 			asked = true
 			_ = unix.Kill(holder.PID, unix.SIGTERM)
 		}
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 50*time.Millisecond); err != nil {
 			return failure(wire.KindTimeout, "waiting for this run's earlier agent (process %d) to end", holder.PID)
 		}
 	}
@@ -138,17 +139,5 @@ func (l *hostLock) release() {
 		_ = l.file.Truncate(0)
 		l.file.Close()
 		l.file = nil
-	}
-}
-
-// pause waits unless ctx ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"drover/internal/printable"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -238,7 +239,7 @@ func awaitOutcome(ctx context.Context, m *manager, dir string) (wire.SwapOutcome
 				return wire.SwapOutcome{}, err
 			}
 		}
-		if r.ended() || pause(ctx, 20*time.Millisecond) != nil {
+		if r.ended() || wait.For(ctx, 20*time.Millisecond) != nil {
 			return r.outcome()
 		}
 	}

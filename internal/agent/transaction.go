@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -53,7 +54,7 @@ func Swap(ctx context.Context, dir string) error {
 		}
 		// The first resumes are at once, since the agent may be down; a fault that stays gets time to pass.
 		if n := r.count(stepResumed); n > 3 {
-			_ = pause(ctx, min(time.Duration(n)*100*time.Millisecond, 2*time.Second))
+			_ = wait.For(ctx, min(time.Duration(n)*100*time.Millisecond, 2*time.Second))
 		}
 	}
 	m, err := connectSystemd(ctx)
@@ -348,7 +349,7 @@ func (t *transaction) stop(ctx context.Context) (gone bool, err error) {
 		return false, err
 	}
 	for t.oldLives() {
-		if pause(ctx, 5*time.Millisecond) != nil {
+		if wait.For(ctx, 5*time.Millisecond) != nil {
 			return false, nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"drover/internal/expression"
 	"drover/internal/nomad"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -137,7 +138,7 @@ func (c *cluster) verifyAllocs(ctx context.Context, facts nomad.HostFacts, befor
 			return nil
 		}
 		say.say("waiting for its allocations: " + strings.Join(problems, "; "))
-		if sleep(ctx, pollEvery+120*time.Millisecond) != nil {
+		if wait.For(ctx, pollEvery+120*time.Millisecond) != nil {
 			return fmt.Errorf("%s: allocations have changed: %s", facts.Host, strings.Join(problems, "; "))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"drover/internal/nomad"
+	"drover/internal/wait"
 )
 
 func nomadClientReadyModule() Module {
@@ -62,7 +63,7 @@ func nomadClientReady(ctx context.Context, call *Call) (*Result, error) {
 			break
 		}
 		say.say("waiting for the client: " + nomad.Words(problems))
-		if sleep(ctx, pollEvery) != nil {
+		if wait.For(ctx, pollEvery) != nil {
 			return nil, fmt.Errorf("the client is not well after %s: %s\nlast lines of %s:\n  %s", call.Args.Duration("timeout"), nomad.Words(problems),
 				facts.Unit, joinLines(journalLines(context.WithoutCancel(ctx), call.Host, facts.Unit)))
 		}

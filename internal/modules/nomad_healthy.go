@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"drover/internal/nomad"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -103,7 +104,7 @@ func awaitHealthyServer(ctx context.Context, c *cluster, target nomad.Version, r
 				say.say(fmt.Sprintf("well; its raft peers had changed, so it must stay so for %s", nomad.ServerStabilizationTime))
 			}
 		}
-		if sleep(ctx, pollEvery) != nil {
+		if wait.For(ctx, pollEvery) != nil {
 			if len(problems) == 0 {
 				problems = []nomad.Problem{{Host: c.call.Name, Text: "it has not been well for long enough"}}
 			}

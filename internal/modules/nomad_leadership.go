@@ -11,6 +11,7 @@ import (
 
 	"drover/internal/expression"
 	"drover/internal/nomad"
+	"drover/internal/wait"
 )
 
 func nomadTransferLeadershipModule() Module {
@@ -94,7 +95,7 @@ func (c *cluster) transfer(ctx context.Context, move nomad.Move) error {
 		if leader != nil && leader.Host == move.To.Host && answers[0].Error == "" && answers[0].View.Raft.State == nomad.Follower {
 			return nil
 		}
-		if err := sleep(ctx, pollEvery); err != nil {
+		if err := wait.For(ctx, pollEvery); err != nil {
 			return fmt.Errorf("move leadership from %s to %s: %w while waiting for both to agree", move.From.Host, move.To.Host, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"drover/internal/nomad"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -25,7 +26,7 @@ func (s *swap) stopClient(ctx context.Context) (wire.SwapOutcome, error) {
 			return wire.SwapOutcome{}, fmt.Errorf("%s: the client was not stopped, because for %s it sent no heartbeat to stop it after", s.call.Name, s.call.Args.Duration("timeout"))
 		}
 		if !s.goodMoment(ctx, grace, gap, nomad.FreshHeartbeat) {
-			if err := sleep(ctx, pollEvery); err != nil {
+			if err := wait.For(ctx, pollEvery); err != nil {
 				return wire.SwapOutcome{}, fmt.Errorf("%s: the client was not stopped: %w while waiting for its heartbeat", s.call.Name, err)
 			}
 			continue
@@ -120,7 +121,7 @@ func (s *swap) awaitRegistration(ctx context.Context) error {
 			return s.failure(ctx, fmt.Sprintf("the new agent has not registered within %s: %s; it lives, so nothing was taken back",
 				s.call.Args.Duration("timeout"), nomad.Words(problems)), "look at its log; drover goes on when run again", nil)
 		}
-		if err := sleep(ctx, pollEvery); err != nil {
+		if err := wait.For(ctx, pollEvery); err != nil {
 			return fmt.Errorf("%s: %w while waiting for the new agent to register", s.call.Name, err)
 		}
 	}

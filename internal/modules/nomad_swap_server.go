@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"drover/internal/nomad"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -26,7 +27,7 @@ func (s *swap) stopServer(ctx context.Context) (wire.SwapOutcome, error) {
 		answers, reached := s.voters(ctx)
 		if problems = s.against(answers, reached); len(problems) > 0 {
 			s.voice.say("waiting until the cluster can spare it: " + nomad.Words(problems))
-			if err := sleep(ctx, pollEvery); err != nil {
+			if err := wait.For(ctx, pollEvery); err != nil {
 				return wire.SwapOutcome{}, s.interrupted(err, problems)
 			}
 			continue

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"drover/internal/expression"
+	"drover/internal/wait"
 )
 
 func pauseModule() Module {
@@ -58,7 +59,7 @@ func pause(ctx context.Context, call *Call) (*Result, error) {
 	}
 	call.Say("%s (%s)", reason, d)
 	start := time.Now()
-	if err := sleep(ctx, d); err != nil {
+	if err := wait.For(ctx, d); err != nil {
 		return nil, fmt.Errorf("pause of %s: %w", d, err)
 	}
 	stop := time.Now()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"drover/internal/expression"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -151,7 +152,7 @@ func (w *watch) until(ctx context.Context, call *Call) (bool, error) {
 		<-ctx.Done()
 		return false, nil
 	}
-	if err := sleep(ctx, call.Args.Duration("delay")); err != nil {
+	if err := wait.For(ctx, call.Args.Duration("delay")); err != nil {
 		return false, nil
 	}
 	var last error
@@ -165,7 +166,7 @@ func (w *watch) until(ctx context.Context, call *Call) (bool, error) {
 			last = err
 		}
 		call.Say("%s", w)
-		if sleep(ctx, max(call.Args.Duration("sleep"), 10*time.Millisecond)) != nil {
+		if wait.For(ctx, max(call.Args.Duration("sleep"), 10*time.Millisecond)) != nil {
 			return false, last
 		}
 	}

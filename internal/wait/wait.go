@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
-package modules
+// Package wait passes time.
+package wait
 
 import (
 	"context"
 	"time"
 )
 
-// sleep waits, or returns why it could not.
-func sleep(ctx context.Context, d time.Duration) error {
+// For waits, or returns why ctx ended first.
+func For(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
