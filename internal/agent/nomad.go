@@ -112,6 +112,12 @@ func (a *Agent) version(ctx context.Context, path string, as *account) (string, 
 	if known := a.cache.get(key); known.Version != "" {
 		return known.Version, nil
 	}
+	switch script, err := isScript(path); {
+	case err != nil:
+		return "", err
+	case script:
+		return "", failure(wire.KindInvalid, "%s is a script and no Nomad binary", path)
+	}
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
 	result, err := command{argv: []string{path, "version"}, as: as, limit: 64 << 10}.execute(ctx)

@@ -27,6 +27,9 @@ func (a *Agent) plan(ctx context.Context, m *manager, request wire.SwapPrepare) 
 	if err != nil {
 		return plan{}, err
 	}
+	if err := a.replaceable(ctx, s, binary); err != nil {
+		return plan{}, err
+	}
 	p := plan{
 		ID: newID(), Kind: kindSwap, Request: request, Binary: binary, Previous: binary + ".drover-previous",
 		BootID: bootID(), StopBy: uptime() + stopSlack + wire.SwapPermission*1e6,

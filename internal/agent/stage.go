@@ -38,6 +38,9 @@ func (a *Agent) stage(ctx context.Context, s service, c *call, request wire.Stag
 	if err != nil {
 		return result, err
 	}
+	if err := a.replaceable(ctx, s, binary); err != nil {
+		return result, err
+	}
 	result.Path = stagedName(binary, request.Version)
 	there, err := a.has(ctx, result.Path, request)
 	if err != nil {
