@@ -29,16 +29,11 @@ func nomadClientReadyModule() Module {
 }
 
 func nomadClientReady(ctx context.Context, call *Call) (*Result, error) {
-	target, err := targetVersion(call)
+	c, facts, target, err := toVersion(call)
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(call)
 	defer c.close()
-	facts, err := c.mustFacts(call.Name)
-	if err != nil {
-		return nil, err
-	}
 	if !facts.Client {
 		return &Result{Message: "no client runs here"}, nil
 	}

@@ -314,6 +314,18 @@ func journalLines(ctx context.Context, host Host, unit string) []string {
 	return result.Lines
 }
 
+// toVersion is what the modules begin with that bring one host to a version: the way to its cluster, which the caller
+// closes, what nomad_facts found on the host, and the version.
+func toVersion(call *Call) (*cluster, nomad.HostFacts, nomad.Version, error) {
+	c := newCluster(call)
+	target, err := targetVersion(call)
+	if err != nil {
+		return c, nomad.HostFacts{}, target, err
+	}
+	facts, err := c.mustFacts(call.Name)
+	return c, facts, target, err
+}
+
 // targetVersion reads the argument version.
 func targetVersion(call *Call) (nomad.Version, error) {
 	return nomad.ParseVersion(call.Args.String("version"))

@@ -32,16 +32,11 @@ func nomadServerHealthyModule() Module {
 }
 
 func nomadServerHealthy(ctx context.Context, call *Call) (*Result, error) {
-	target, err := targetVersion(call)
+	c, facts, target, err := toVersion(call)
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(call)
 	defer c.close()
-	facts, err := c.mustFacts(call.Name)
-	if err != nil {
-		return nil, err
-	}
 	if !facts.Server {
 		return &Result{Message: "no server runs here"}, nil
 	}

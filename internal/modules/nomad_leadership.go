@@ -37,16 +37,11 @@ func nomadTransferLeadershipModule() Module {
 }
 
 func nomadTransferLeadership(ctx context.Context, call *Call) (*Result, error) {
-	target, err := targetVersion(call)
+	c, facts, target, err := toVersion(call)
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(call)
 	defer c.close()
-	facts, err := c.mustFacts(call.Name)
-	if err != nil {
-		return nil, err
-	}
 	if !facts.Server || facts.Upgraded(target) {
 		return &Result{Message: "this server is not about to stop"}, nil
 	}

@@ -53,16 +53,11 @@ type stagedFact struct {
 }
 
 func nomadStage(ctx context.Context, call *Call) (*Result, error) {
-	target, err := targetVersion(call)
+	c, facts, target, err := toVersion(call)
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(call)
 	defer c.close()
-	facts, err := c.mustFacts(call.Name)
-	if err != nil {
-		return nil, err
-	}
 	if facts.Upgraded(target) {
 		return &Result{Message: "already runs " + target.String()}, nil
 	}

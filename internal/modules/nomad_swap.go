@@ -70,7 +70,6 @@ type swapFact struct {
 // swap is one execution of nomad_swap.
 type swap struct {
 	*cluster
-	call    *Call
 	target  nomad.Version
 	facts   nomad.HostFacts
 	agent   wire.AgentResult
@@ -86,7 +85,7 @@ type swap struct {
 }
 
 func nomadSwap(ctx context.Context, call *Call) (*Result, error) {
-	s := &swap{cluster: newCluster(call), call: call, voice: voice{call: call}}
+	s := &swap{cluster: newCluster(call), voice: voice{call: call}}
 	defer s.close()
 	ctx, cancel := context.WithTimeout(ctx, 2*call.Args.Duration("timeout")+time.Minute)
 	defer cancel()

@@ -138,7 +138,7 @@ func TestNomadSwapKeepsTheQuorum(t *testing.T) {
 }
 
 func TestNomadSwapPreparesAgainWhenAskingTookTooLong(t *testing.T) {
-	s := &swap{call: &Call{Name: "s1"}}
+	s := &swap{cluster: newCluster(&Call{Name: "s1"})}
 	if _, err := s.commit(t.Context(), wire.SwapPrepareResult{}, time.Now().Add(-commitWithin-time.Millisecond)); !errors.Is(err, errPermissionOld) {
 		t.Errorf("an old permission was used: %v", err)
 	}
