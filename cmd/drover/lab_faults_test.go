@@ -210,7 +210,8 @@ func (r *rig) swapRecord(host string) string {
 	return out
 }
 
-// gap is the time in which a host has no agent, made long enough to act in.
+// gap is the time in which a host has no agent, made long enough to act in: systemd's stop job does not end before the
+// gap is released, so that nothing has been told yet to start the agent again.
 type gap struct {
 	r    *rig
 	host string
@@ -219,10 +220,10 @@ type gap struct {
 
 const holdFile = "/run/hold-nomad"
 
-// holdGap lets the next start of a host's agent wait until the gap is released.
+// holdGap lets the next stop of a host's agent wait, once its process is gone, until the gap is released.
 func (r *rig) holdGap(host string) *gap {
 	r.t.Helper()
-	r.dropIn(host, "[Service]\nExecStartPre=/bin/sh -c \"while test -e "+holdFile+"; do sleep 0.02; done\"\n")
+	r.dropIn(host, "[Service]\nExecStopPost=/bin/sh -c \"while test -e "+holdFile+"; do sleep 0.02; done\"\n")
 	r.onHost(host, "touch", holdFile)
 	pid, err := r.lab.AgentPID(host)
 	if err != nil {
@@ -251,7 +252,7 @@ func (g *gap) await() {
 	}
 }
 
-// release lets the start go on, and takes the brake away.
+// release lets the stop end.
 func (g *gap) release() {
 	g.r.t.Helper()
 	g.r.onHost(g.host, "rm", holdFile)

@@ -128,6 +128,7 @@ func (r *rig) stagingKilled() {
 	dir := r.path("s1", "usr/local/bin")
 	partial := func() bool {
 		found, _ := filepath.Glob(filepath.Join(dir, ".nomad.drover-*"))
+		found = append(found, filepath.Join(dir, "nomad.drover-"+newVersion)) // where it must not be yet
 		return slices.ContainsFunc(found, func(path string) bool {
 			info, err := os.Stat(path)
 			return err == nil && info.Size() > 1<<20
