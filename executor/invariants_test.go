@@ -61,8 +61,8 @@ func drawHosts(t *rapid.T, label string, rarity int) []string {
 	return hosts
 }
 
-// yaml writes tasks in flow style, which needs no indentation.
-func yaml(nodes []*node) string {
+// source writes tasks in flow style, which needs no indentation.
+func source(nodes []*node) string {
 	var items []string
 	for _, n := range nodes {
 		if n.block == nil {
@@ -70,12 +70,12 @@ func yaml(nodes []*node) string {
 				n.name, n.fails, n.loses, n.ignored, max(n.throttle, 1)))
 			continue
 		}
-		item := fmt.Sprintf("{name: %s, block: %s", n.name, yaml(n.block))
+		item := fmt.Sprintf("{name: %s, block: %s", n.name, source(n.block))
 		if n.rescue != nil {
-			item += ", rescue: " + yaml(n.rescue)
+			item += ", rescue: " + source(n.rescue)
 		}
 		if n.always != nil {
-			item += ", always: " + yaml(n.always)
+			item += ", always: " + source(n.always)
 		}
 		items = append(items, item+"}")
 	}
@@ -154,7 +154,7 @@ func TestHostsStopAtTheirFirstFailure(t *testing.T) {
 		serial := rapid.IntRange(1, 6).Draw(rt, "serial")
 		forks := rapid.IntRange(1, 6).Draw(rt, "forks")
 		w := newWorld(t, strings.Join(sixHosts, "\n")+"\n", fmt.Sprintf(
-			"- {name: one, hosts: all, serial: %d, tasks: %s}\n- {name: two, hosts: all, tasks: [{name: later, act: x}]}\n", serial, yaml(tasks)))
+			"- {name: one, hosts: all, serial: %d, tasks: %s}\n- {name: two, hosts: all, tasks: [{name: later, act: x}]}\n", serial, source(tasks)))
 		w.options.Forks = forks
 		summary := w.run(t)
 
@@ -202,7 +202,7 @@ func TestStopRulesHold(t *testing.T) {
 		percent := rapid.IntRange(0, 100).Draw(rt, "percent")
 		fatal := rapid.Bool().Draw(rt, "fatal")
 		w := newWorld(t, strings.Join(sixHosts, "\n")+"\n", fmt.Sprintf(
-			"- {name: one, hosts: all, serial: %d, max_fail_percentage: %d, any_errors_fatal: %v, tasks: %s}\n", serial, percent, fatal, yaml(tasks)))
+			"- {name: one, hosts: all, serial: %d, max_fail_percentage: %d, any_errors_fatal: %v, tasks: %s}\n", serial, percent, fatal, source(tasks)))
 		w.options.Forks = rapid.IntRange(1, 6).Draw(rt, "forks")
 		summary := w.run(t)
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"drover/internal/expression"
+	"drover/internal/yaml"
 	"drover/playbooks"
 )
 
@@ -86,8 +87,12 @@ func (s *scope) Lookup(name string) (any, bool) {
 	return value, ok
 }
 
-// Call answers functions in expressions.
+// Call answers functions in expressions, and the filters that come as functions because YAML is not known to expressions.
 func (s *scope) Call(ctx context.Context, function string, positional []any, named *expression.Map) (any, error) {
+	switch function {
+	case "to_yaml", "to_nice_yaml", "from_yaml":
+		return yaml.Filter(function, positional[0])
+	}
 	if s.run.Lookup == nil {
 		return nil, fmt.Errorf("the function %q is not available here", function)
 	}
