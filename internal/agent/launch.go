@@ -117,7 +117,7 @@ func (a *Agent) resumeSwaps(ctx context.Context) error {
 }
 
 func dropInPath(unit string) string {
-	return filepath.Join("/run/systemd/system", unit+".d", "90-drover-stop.conf")
+	return filepath.Join("/run/systemd/system", unit+".d", "zzz-drover-stop.conf")
 }
 
 // installDropIn makes the unit stop by another signal than its own, until the next boot at the latest.

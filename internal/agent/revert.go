@@ -217,6 +217,10 @@ func (t *transaction) bringBack() error {
 	if now, err := idOf(t.plan.Binary); err == nil && now == t.plan.Old && t.has(stepOldBack) {
 		return nil
 	}
+	// After a restart of the host the unit may have been started by that.
+	if t.plan.Kind == kindSwap && !t.has(stepStarting) && !t.rebooted() {
+		return t.backUnused()
+	}
 	if err := copiesAllow(t.plan); err != nil {
 		return err
 	}
@@ -228,6 +232,14 @@ func (t *transaction) bringBack() error {
 			return err
 		}
 	}
+	if err := exchangeBack(t.plan); err != nil {
+		return err
+	}
+	return t.mark(stepOldBack, "the new binary waits as "+t.plan.Request.Staged)
+}
+
+// backUnused brings the old binary back after a new one that was never started, so that nothing has to be restored.
+func (t *transaction) backUnused() error {
 	if err := exchangeBack(t.plan); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func Swap(ctx context.Context, dir string) error {
 	}
 	if len(r.steps) > 1 {
 		if err := r.step(stepResumed, ""); err != nil {
-			return err
+			return errors.Join(err, startUnrecorded(ctx, r))
 		}
 		// The first resumes are at once, since the agent may be down; a fault that stays gets time to pass.
 		if n := r.count(stepResumed); n > 3 {
@@ -63,6 +63,23 @@ func Swap(ctx context.Context, dir string) error {
 	}
 	defer m.close()
 	return (&transaction{record: r, m: m}).carry(ctx)
+}
+
+// startUnrecorded starts the agent of a transaction that has stopped it and can record nothing any more, because the
+// disk is full or broken. Whatever binary is in place at any step may be started.
+func startUnrecorded(ctx context.Context, r *record) error {
+	if !r.has(stepStopping) {
+		return nil
+	}
+	m, err := connectSystemd(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	if _, err := m.start(ctx, r.plan.Request.Unit); err != nil {
+		return err
+	}
+	return wait.For(ctx, 2*time.Second) // systemd starts this process again at once, and the disk needs time
 }
 
 // carry goes on from where the record stands and writes the ending.
@@ -139,13 +156,22 @@ func (t *transaction) forward(ctx context.Context) (ending, error) {
 			return t.stuck(ctx), nil
 		}
 		if err := t.keep(); err != nil {
-			return ending{}, err
+			return t.uncopied(ctx, err)
 		}
 		if err := t.step(stepStarting, ""); err != nil {
 			return ending{}, err
 		}
 	}
 	return t.start(ctx)
+}
+
+// uncopied goes back when what a revert needs cannot be kept. Trying again would leave the agent stopped meanwhile,
+// and the new binary has not run yet, so that the old one may come back to whatever it left.
+func (t *transaction) uncopied(ctx context.Context, cause error) (ending, error) {
+	if err := t.step(stepReverting, "the new binary was not started: "+cause.Error()); err != nil {
+		return ending{}, err
+	}
+	return t.revert(ctx)
 }
 
 // start starts the new binary and checks it.
@@ -229,6 +255,9 @@ func (t *transaction) ready(ctx context.Context) error {
 		if err := t.mark(stepDropIn, "KillSignal=SIG"+signal); err != nil {
 			return err
 		}
+		if err := t.reloaded(ctx); err != nil {
+			return err
+		}
 	}
 	// Where nothing runs, nothing may come up between the exchange and the look at the files.
 	if t.plan.Request.MainPID == 0 {
@@ -249,6 +278,33 @@ func (t *transaction) ready(ctx context.Context) error {
 	return t.mark(stepExchanged, "old binary kept as "+t.plan.Previous)
 }
 
+// reloaded looks at the unit again after systemd has read all of its files: a drop-in of somebody else may have the
+// last word on the signal, and whatever was edited since the last reload is in force only now.
+func (t *transaction) reloaded(ctx context.Context) error {
+	s, err := t.m.loaded(ctx, t.plan.Request.Unit)
+	if err != nil {
+		return err
+	}
+	return stillSwappable(s, t.plan)
+}
+
+func stillSwappable(s service, p plan) error {
+	if err := checkUnit(s, p.Request); err != nil {
+		return err
+	}
+	wanted := map[string]unix.Signal{wire.StopINT: unix.SIGINT, wire.StopTERM: unix.SIGTERM, wire.StopKILL: unix.SIGKILL}
+	if signal, named := wanted[p.Request.Signal]; named && s.KillSignal != int(signal) {
+		refused := failure(wire.KindInvalid, "%s would be stopped with signal %d although drover's drop-in says %s", s.Name, s.KillSignal, p.Request.Signal)
+		refused.Hint = "another drop-in sets KillSignal after " + filepath.Base(dropInPath(s.Name)) + ": see systemctl cat " + s.Name
+		return refused
+	}
+	if binary, err := installed(s); err != nil || binary != p.Binary {
+		refused := failure(wire.KindStale, "%s starts %s now, and %s when the swap was prepared: its unit files had changed since systemd read them", s.Name, binary, p.Binary)
+		return errors.Join(refused, err)
+	}
+	return nil
+}
+
 // exchange puts the staged binary in the installed one's place and keeps that under its own name.
 func exchange(p plan) error {
 	now, err := idOf(p.Binary)
@@ -260,6 +316,9 @@ func exchange(p plan) error {
 	}
 	if now != p.Old {
 		return failure(wire.KindStale, "%s is neither the old nor the new binary: someone else has replaced it", p.Binary)
+	}
+	if staged, err := idOf(p.Request.Staged); err != nil || staged != p.New {
+		return errors.Join(failure(wire.KindStale, "%s is not the binary that was checked: someone else has replaced it", p.Request.Staged), err)
 	}
 	if err := linkOver(p.Binary, p.Previous); err != nil {
 		return fmt.Errorf("keep the old binary: %w", err)
@@ -370,10 +429,14 @@ func (t *transaction) oldLives() bool {
 
 // stuck ends a transaction whose old process does not end.
 func (t *transaction) stuck(ctx context.Context) ending {
+	hint := "the new binary is in place, and systemd starts it as soon as the old process is gone"
+	if _, err := t.m.conn.StartUnitContext(ctx, t.plan.Request.Unit, "replace", nil); err != nil {
+		hint = "the new binary is in place; when the old process is gone, start the unit: systemctl start " + t.plan.Request.Unit
+	}
 	return ending{
 		State: wire.SwapFailed, NewPID: t.plan.Request.MainPID,
 		Error: fmt.Sprintf("the old agent (process %d) was told to stop and does not end", t.plan.Request.MainPID),
-		Hint:  "the new binary is in place; when the old process is gone, start the unit: systemctl start " + t.plan.Request.Unit,
+		Hint:  hint,
 		Log:   t.log(ctx),
 	}
 }
