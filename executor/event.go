@@ -8,8 +8,6 @@ import "drover/internal/event"
 type (
 	// Event is one thing that happened in a run.
 	Event = event.Event
-	// EventKind names what an Event tells.
-	EventKind = event.Kind
 	// Status is a host's result of a task.
 	Status = event.Status
 	// Tally is one host's line of the recap.

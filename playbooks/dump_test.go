@@ -68,7 +68,7 @@ func show(v *Value) string {
 }
 
 func (d *dumper) play(play *Play) {
-	d.line("play %q at %d:%d", play.PlayName(), play.At.Line, play.At.Column)
+	d.line("play %q at %d:%d", playName(play), play.At.Line, play.At.Column)
 	d.indent++
 	defer func() { d.indent-- }()
 	d.value("hosts", play.Hosts)
@@ -121,7 +121,7 @@ func (d *dumper) tasks(name string, tasks []*Task) {
 }
 
 func (d *dumper) task(task *Task) {
-	d.line("%q at %d:%d", task.TaskName(), task.At.Line, task.At.Column)
+	d.line("%q at %d:%d", taskName(task), task.At.Line, task.At.Column)
 	d.indent++
 	defer func() { d.indent-- }()
 	if task.Module != nil {
@@ -156,4 +156,32 @@ func (d *dumper) task(task *Task) {
 	d.tasks("block", task.Block)
 	d.tasks("rescue", task.Rescue)
 	d.tasks("always", task.Always)
+}
+
+func taskName(t *Task) string {
+	switch {
+	case t.Name.Text() != "":
+		return t.Name.Text()
+	case t.Meta != "":
+		return "meta: " + t.Meta
+	case t.Block != nil:
+		return "block"
+	}
+	return t.Called
+}
+
+func playName(p *Play) string {
+	switch {
+	case p.Name.Text() != "":
+		return p.Name.Text()
+	case p.Hosts == nil:
+		return ""
+	case p.Hosts.Form != FormList:
+		return p.Hosts.Text()
+	}
+	names := make([]string, len(p.Hosts.Items))
+	for i, host := range p.Hosts.Items {
+		names[i] = host.Text()
+	}
+	return strings.Join(names, ",")
 }

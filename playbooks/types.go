@@ -25,7 +25,6 @@ type Play struct {
 	Order             string   // inventory (default), reverse_inventory, sorted, reverse_sorted, shuffle, leader_last
 	MaxFailPercentage *Value
 	AnyErrorsFatal    bool
-	GatherFacts       bool // default false, unlike Ansible: drover's facts are asked for by name
 	ForceHandlers     bool
 	Vars              *Value // dictionary
 	VarsFiles         []*Value

@@ -28,17 +28,6 @@ func ParseVariables(name string, data []byte) (*Value, error) {
 	return v, p.err()
 }
 
-// ParseValue reads a YAML value with the templates in it, as the value of a variable; file stands for its origin in messages.
-func ParseValue(file string, data []byte) (*Value, error) {
-	p := newParser(file, data, nil)
-	root := p.document(data)
-	if root == nil {
-		return nil, p.err()
-	}
-	v := p.value(root)
-	return v, p.err()
-}
-
 // ParseExtraVars reads the values of -e: `key=value` pairs, which are text; a YAML or JSON dictionary; or @file. Later ones win.
 // A text with a template in it is checked and stays a text, as in an inventory.
 func ParseExtraVars(args []string, readFile func(name string) ([]byte, error)) (*expression.Map, error) {

@@ -109,7 +109,7 @@ func TestBecome(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := pool(t, server.options())
-			hello, err := p.Greeting(limited(t, 30*time.Second), server.as(test.user, test.become), true)
+			hello, err := greeting(limited(t, 30*time.Second), p, server.as(test.user, test.become), true)
 			if len(test.want) == 0 {
 				if err != nil || hello.UID != test.uid {
 					t.Fatalf("uid %d, %v; want %d", hello.UID, err, test.uid)
@@ -122,7 +122,7 @@ func TestBecome(t *testing.T) {
 			}
 			// Nothing is tried again: the second answer is the first one, at once.
 			started := time.Now()
-			_, again := p.Greeting(limited(t, 30*time.Second), server.as(test.user, test.become), true)
+			_, again := greeting(limited(t, 30*time.Second), p, server.as(test.user, test.become), true)
 			if again == nil || again.Error() != err.Error() || time.Since(started) > 500*time.Millisecond {
 				t.Errorf("the second time: %v after %s", again, time.Since(started))
 			}
@@ -135,7 +135,7 @@ func TestWrongPasswordIsTriedOnce(t *testing.T) {
 	server := startSSHD(t, withUsers(""))
 	p := pool(t, server.options())
 	for range 2 {
-		_, err := p.Greeting(limited(t, 30*time.Second), server.as("operator", Become{Password: secret.New("hunter2")}), true)
+		_, err := greeting(limited(t, 30*time.Second), p, server.as("operator", Become{Password: secret.New("hunter2")}), true)
 		lost(t, err, "refused the password")
 	}
 	_ = p.Close() // waits for sudo to have ended
@@ -157,7 +157,7 @@ func TestWrongPasswordIsTriedOnce(t *testing.T) {
 
 func TestSudoThatWantsATerminal(t *testing.T) {
 	server := startSSHD(t, withUsers("Defaults requiretty\n"))
-	_, err := pool(t, server.options()).Greeting(limited(t, 30*time.Second), server.as("free", Become{}), true)
+	_, err := greeting(limited(t, 30*time.Second), pool(t, server.options()), server.as("free", Become{}), true)
 	lost(t, err, "requiretty", "sudoers")
 }
 

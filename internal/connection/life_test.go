@@ -176,16 +176,16 @@ func lost(t *testing.T, err error, want ...string) {
 func TestAgentThatIsKilled(t *testing.T) {
 	server := startSSHD(t)
 	p := pool(t, server.options())
-	hello, err := p.Greeting(limited(t, 30*time.Second), server.target(), false)
+	hello, err := greeting(limited(t, 30*time.Second), p, server.target(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Kill(hello.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	again, err := p.Greeting(limited(t, 30*time.Second), server.target(), false)
+	again, err := greeting(limited(t, 30*time.Second), p, server.target(), false)
 	for err == nil && again.PID == hello.PID { // until the news has arrived
-		again, err = p.Greeting(limited(t, 30*time.Second), server.target(), false)
+		again, err = greeting(limited(t, 30*time.Second), p, server.target(), false)
 	}
 	if err != nil {
 		t.Fatal(err)

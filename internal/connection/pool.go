@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"drover/internal/modules"
-	"drover/internal/wire"
 )
 
 // Pool holds a run's connections. It is safe for concurrent use.
@@ -69,16 +68,6 @@ func (p *Pool) Host(ctx context.Context, target Target, become bool) (modules.Ho
 		return nil, err
 	}
 	return h, nil
-}
-
-// Greeting returns what a host's agent said when it was started, connecting where necessary.
-func (p *Pool) Greeting(ctx context.Context, target Target, become bool) (wire.HelloResult, error) {
-	h := &host{pool: p, target: target, become: become}
-	s, err := h.session(ctx)
-	if err != nil {
-		return wire.HelloResult{}, err
-	}
-	return s.hello, nil
 }
 
 // Close ends all connections and waits for what belongs to them. Agents finish what they have in hand.

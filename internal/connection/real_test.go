@@ -37,7 +37,7 @@ func TestRealAgent(t *testing.T) {
 		}
 		useAgent(t, server, h)
 	}
-	hello, err := p.Greeting(ctx, target, true)
+	hello, err := greeting(ctx, p, target, true)
 	if err != nil || hello.UID != 0 || hello.Source != wire.Source {
 		t.Errorf("hello: %+v, %v", hello, err)
 	}

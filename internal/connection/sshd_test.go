@@ -300,3 +300,13 @@ func writeRSAKey(t testing.TB, file string) ssh.PublicKey {
 	write(t, file, string(pem.EncodeToMemory(block)))
 	return readSigner(t, file).PublicKey()
 }
+
+// greeting returns what a host's agent said when it was started, connecting where necessary.
+func greeting(ctx context.Context, p *Pool, target Target, become bool) (wire.HelloResult, error) {
+	h := &host{pool: p, target: target, become: become}
+	s, err := h.session(ctx)
+	if err != nil {
+		return wire.HelloResult{}, err
+	}
+	return s.hello, nil
+}

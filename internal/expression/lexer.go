@@ -49,10 +49,6 @@ var operators = [...]string{
 type source struct {
 	text string
 	at   Position
-	// rawOutput says that inside {{ }} a backslash in a string stands for itself. That is Ansible's rule for the
-	// values of playbooks, where YAML has had its turn already: `'\1'` and `'\d'` mean what they say. In {% %}, in
-	// conditions and in template files a backslash begins an escape, as in Jinja2 (ansible-core 2.14 and 2.19).
-	rawOutput bool
 }
 
 func (s *source) position(offset int) Position {
@@ -75,7 +71,10 @@ func (s *source) fail(offset int, format string, args ...any) *Error {
 // with the offset behind the mark. A `-` or `+` right before the mark is given back as trim.
 func (s *source) lex(start int, mark string) (tokens []token, after int, trim byte, err error) {
 	var open []byte
-	raw := s.rawOutput && mark == "}}"
+	// Inside {{ }} a backslash in a string stands for itself. That is Ansible's rule for the values of playbooks, where
+	// YAML has had its turn already: `'\1'` and `'\d'` mean what they say. In {% %} and in conditions a backslash
+	// begins an escape, as in Jinja2 (ansible-core 2.14 and 2.19).
+	raw := mark == "}}"
 	for i := start; ; {
 		for i < len(s.text) && strings.IndexByte(" \t\r\n", s.text[i]) >= 0 {
 			i++

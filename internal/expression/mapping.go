@@ -51,18 +51,6 @@ func (m *Map) Set(key string, value any) {
 	m.values[key] = value
 }
 
-// Delete removes a key; a missing one is no error.
-func (m *Map) Delete(key string) {
-	if m == nil {
-		return
-	}
-	if _, ok := m.values[key]; !ok {
-		return
-	}
-	delete(m.values, key)
-	m.keys = slices.DeleteFunc(slices.Clone(m.keys), func(k string) bool { return k == key })
-}
-
 // Keys returns the keys in order; the slice must not be changed.
 func (m *Map) Keys() []string {
 	if m == nil {

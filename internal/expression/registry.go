@@ -125,10 +125,8 @@ func Filters() []Doc { return describe(builtin.filters) }
 // Tests describes every test, by name.
 func Tests() []Doc { return describe(builtin.tests) }
 
-// Functions returns the names of the functions that expressions may call. `range` and `dict` are answered here, the
-// others by a Scope that implements Caller.
-func Functions() []string { return builtin.functionNames() }
-
+// functionNames lists the functions that expressions may call. `range` and `dict` are answered here, the others by a Scope
+// that implements Caller.
 func (*registry) functionNames() []string {
 	return []string{"dict", "lookup", "now", "q", "query", "range"}
 }

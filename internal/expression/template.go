@@ -45,11 +45,6 @@ type (
 // ParseTemplate parses the text of a playbook's value. The position is that of its first character. A backslash in a
 // string inside {{ }} stands for itself, as in Ansible's playbooks.
 func ParseTemplate(src string, at Position) (*Template, error) {
-	return parseTemplate(&source{text: src, at: at, rawOutput: true})
-}
-
-// ParseTemplateFile parses the content of a template file, in whose strings a backslash begins an escape.
-func ParseTemplateFile(src string, at Position) (*Template, error) {
 	return parseTemplate(&source{text: src, at: at})
 }
 

@@ -51,10 +51,8 @@ func TestToGo(t *testing.T) {
 }
 
 func TestMap(t *testing.T) {
-	m := MapOf("b", 1, "a", 2, "c", MapOf("z", nil))
+	m := MapOf("b", 1, "c", MapOf("z", nil))
 	m.Set("b", 3)
-	m.Delete("a")
-	m.Delete("nope")
 	m.Set("d", Undefined{Name: "x"})
 	data, err := json.Marshal(m)
 	if err != nil {
@@ -72,8 +70,7 @@ func TestMap(t *testing.T) {
 	}
 	c := m.Clone()
 	c.Set("e", 1)
-	c.Delete("b")
-	if m.Len() != 3 || c.Len() != 3 {
+	if m.Len() != 3 || c.Len() != 4 {
 		t.Errorf("a change of the copy reached the map: %v and %v", m.Keys(), c.Keys())
 	}
 	var empty *Map

@@ -110,12 +110,11 @@ type Autopilot struct {
 
 // AutopilotServer is one server's entry.
 type AutopilotServer struct {
-	ID         string
-	Name       string
-	SerfStatus string
-	Version    string
-	Healthy    bool
-	Voter      bool
+	ID      string
+	Name    string
+	Version string
+	Healthy bool
+	Voter   bool
 }
 
 // AskAutopilot asks for autopilot's health report. 429 (unhealthy, with a body) and 500 (no opinion) are answers too.

@@ -97,8 +97,7 @@ func (c *converter) tag(n *yaml.Node, result *Node) error {
 
 func (c *converter) scalar(n *yaml.Node, result *Node, key string) error {
 	result.Text = n.Value
-	result.block = n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
-	result.Quoted = result.block || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0
+	result.Quoted = n.Style&(yaml.LiteralStyle|yaml.FoldedStyle|yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0
 	tag := ""
 	if result.Tag != "" {
 		tag = n.ShortTag()

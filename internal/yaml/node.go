@@ -40,8 +40,6 @@ type Node struct {
 	Tag    string // an explicit tag such as !unsafe, else empty
 	Items  []*Node
 	Pairs  []Pair
-
-	block bool
 }
 
 // Pair is one entry of a mapping.
@@ -49,20 +47,6 @@ type Pair struct{ Key, Value *Node }
 
 // Name returns a key as text.
 func (p Pair) Name() string { return keyText(p.Key) }
-
-// TextPosition returns the place of the first character of a scalar's text, which lies behind an opening quote and
-// on the line below a block's mark.
-func (n *Node) TextPosition() expression.Position {
-	at := n.Position
-	switch {
-	case n.block:
-		at.Line++
-		at.Column = 1
-	case n.Quoted:
-		at.Column++
-	}
-	return at
-}
 
 // All iterates over the entries of a mapping in their order.
 func (n *Node) All() iter.Seq2[*Node, *Node] {
