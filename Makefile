@@ -17,12 +17,16 @@ packages:
 	@tools/packages
 
 agents:
+	@echo 'building the agents for amd64 and arm64, where they are not up to date'
 	@$(GO) run ./tools/agents
 
 build: agents
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X drover/internal/wire.Source=$$($(GO) run ./tools/agents -print)" -o bin/drover ./cmd/drover
+	@echo 'building bin/drover (the first time takes a minute or two)'
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X drover/internal/wire.Source=$$($(GO) run ./tools/agents -print)" -o bin/drover ./cmd/drover
 
-demo: packages build
+demo:
+	@echo '[0 of 6, 0s] drover itself: Debian packages, agents, bin/drover'
+	@$(MAKE) -s packages build
 	@bin/drover demo
 
 test: packages build
