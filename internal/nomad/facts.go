@@ -47,6 +47,7 @@ type HostFacts struct {
 	Answers        bool         `json:"answers"`      // the agent's API answered
 	Problem        string       `json:"problem"`      // why it did not
 	Architecture   string       `json:"architecture"` // as uname -m
+	Unfinished     string       `json:"unfinished"`   // what an earlier run has left to be brought to its end
 }
 
 // UnitFacts are the settings of the systemd unit that decide how it stops and starts.

@@ -164,6 +164,8 @@ func (p *planner) host(facts HostFacts) {
 			p.refuse(facts.Host, "remove it from the inventory, or name its unit with nomad_unit", "there is no unit %s", facts.Unit)
 			step.Action = ActionRefused
 		}
+	case facts.Upgraded(p.target) && facts.Unfinished != "" && !facts.Server:
+		step.Action, step.Reason = ActionUpgrade, "already "+p.target.String()+"; closes "+facts.Unfinished
 	case facts.Upgraded(p.target):
 		step.Reason = "already " + p.target.String() + ", on disk and running"
 	default:
@@ -357,7 +359,7 @@ func (p *planner) quorum(survey Survey) {
 		voters = max(voters, Voters(facts.RaftServers))
 	}
 	switch {
-	case leaders == 0 && !p.options.Outage:
+	case leaders == 0 && !p.options.Outage && p.stopsServer(survey):
 		p.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
 	case voters > 2 && !p.options.Outage && p.noSpareVote(survey, voters):
 		p.refuse("", "repair the servers that cannot be reached first", "stopping one more server would leave %d of %d voters, and the cluster needs %d",
@@ -383,8 +385,14 @@ func (p *planner) noSpareVote(survey Survey, voters int) bool {
 	if voters-survey.votersGone()-1 >= voters/2+1 {
 		return false
 	}
+	return p.stopsServer(survey)
+}
+
+// stopsServer tells whether the plan stops a server that takes part. One that is down or crash-looping has no vote to lose: it may
+// always be repaired, also where it is the only one.
+func (p *planner) stopsServer(survey Survey) bool {
 	return slices.ContainsFunc(survey.Hosts, func(f HostFacts) bool {
-		return f.Server && f.Running && slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Host == f.Host && s.Action == ActionUpgrade })
+		return f.Server && f.Running && !f.CrashLooping && slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Host == f.Host && s.Action == ActionUpgrade })
 	})
 }
 

@@ -210,3 +210,19 @@ func TestPlanRefusesWhatTheVotersLeftCannotSpare(t *testing.T) {
 		t.Errorf("with an accepted outage: %s", Words(plan.Problems))
 	}
 }
+
+func TestPlanRepairsAServerThatIsDownWithoutALeader(t *testing.T) {
+	s := survey()
+	for i := range s.Hosts {
+		s.Hosts[i].Leader = false
+	}
+	s.Hosts = s.Hosts[:1]
+	s.Raft, s.Members = RaftConfiguration{}, nil
+	if plan := NewPlan(s, version("1.11.0"), Options{}); plan.Verdict() != VerdictRefused {
+		t.Errorf("a server that runs without a leader would be stopped: %s", plan.Verdict())
+	}
+	s.Hosts[0].Running = false
+	if plan := NewPlan(s, version("1.11.0"), Options{}); plan.Verdict() != VerdictChanges {
+		t.Errorf("a server that is down is not repaired: %s", Words(plan.Problems))
+	}
+}
