@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,10 +113,7 @@ func TestWriteRefusesWrongContent(t *testing.T) {
 func TestWriteOnFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("mount a small disk: %v", err)
-		}
-		t.Skipf("mount a small disk (needs root): %v", err)
+		absent(t, fmt.Errorf("mount a small disk (needs root): %w", err))
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	path := filepath.Join(dir, "f")
