@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"drover/internal/expression"
@@ -75,11 +76,17 @@ func nomadStage(ctx context.Context, call *Call) (*Result, error) {
 	}
 	fact := stagedFact{Version: target, Path: reply.Path, SHA256: binary.SHA256, Validate: reply.Validate, Warnings: nonNil(reply.Warnings)}
 	result := &Result{Changed: reply.Changed, Facts: factMap(factStaged, fact), Message: reply.Path}
-	if len(fact.Warnings) > 0 {
-		result.Message += "; " + strings.Join(fact.Warnings, "; ")
+	if told := worthTelling(fact.Warnings); len(told) > 0 {
+		result.Message += "; " + strings.Join(told, "; ")
 	}
 	result.Data = expression.MapOf("path", fact.Path, "sha256", fact.SHA256, "validate", fact.Validate, "warnings", fact.Warnings)
 	return result, nil
+}
+
+// worthTelling leaves out what `config validate` says of every configuration without mTLS, and on every host: it is no news and hides
+// what is. The result has all of it.
+func worthTelling(warnings []string) []string {
+	return slices.DeleteFunc(slices.Clone(warnings), func(w string) bool { return strings.Contains(w, "mTLS is not configured") })
 }
 
 // sendStaged asks first and sends the bytes only where the host does not have them.
