@@ -41,9 +41,12 @@ func hello(ctx context.Context, c *call, request wire.Hello) (wire.HelloResult, 
 		}
 	}
 	outcomes, err := unsettled(a.options.SwapDir)
-	result.Outcomes = outcomes
+	result.Outcomes = outcomes[max(0, len(outcomes)-maxOutcomes):]
 	return result, err
 }
+
+// maxOutcomes bounds how many transactions are reported; the older ones show once these are settled.
+const maxOutcomes = 50
 
 // hostLock is the exclusive right of one run to change a host. It is a flock, so it dies with the process.
 type hostLock struct {

@@ -59,7 +59,7 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		node := c.agent(strings.TrimPrefix(path, "/v1/node/node-"))
 		answer(w, map[string]any{
 			"ID": "node-" + node.name, "Name": node.name, "Status": "ready", "SchedulingEligibility": "eligible",
-			"Attributes": map[string]string{"nomad.version": node.version}, "Drivers": node.drivers,
+			"Attributes": map[string]string{"nomad.version": node.registered()}, "Drivers": node.drivers,
 		})
 	default:
 		http.NotFound(w, r)

@@ -78,6 +78,9 @@ func describe(f nomad.HostFacts) string {
 	if f.Problem != "" {
 		text += ", does not answer: " + f.Problem
 	}
+	if f.Unfinished != "" {
+		text += ", with " + f.Unfinished
+	}
 	return text
 }
 
@@ -102,6 +105,11 @@ func (c *cluster) look(ctx context.Context, name string) (nomad.HostFacts, error
 		return facts, fmt.Errorf("look at %s: %w", facts.Unit, err)
 	}
 	setAgent(&facts, agent)
+	left, err := leftovers(ctx, host, facts.Unit)
+	if err != nil {
+		return facts, err
+	}
+	facts.Unfinished = unfinished(left)
 	if facts.Running && c.setOwnWords(ctx, host, &facts, agent) {
 		return facts, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -62,6 +63,7 @@ type fakeAgent struct {
 	process  []wire.AllocProcess
 	ran      []string // the last program
 	received int      // bytes of bodies
+	left     []wire.SwapOutcome
 }
 
 func newFakeCluster(t *testing.T, servers, clients int) *fakeCluster {
@@ -298,7 +300,10 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 		a.alive = true
 		return wire.SwapOutcome{State: wire.SwapReverted}, nil
 	case wire.SwapSettle:
+		a.left = slices.DeleteFunc(a.left, func(o wire.SwapOutcome) bool { return o.ID == q.ID })
 		return struct{}{}, nil
+	case wire.Hello:
+		return wire.HelloResult{Outcomes: a.left}, nil
 	}
 	return nil, fmt.Errorf("operation %s is not faked", request.Op())
 }
@@ -321,6 +326,14 @@ func (a *fakeAgent) swap() wire.SwapOutcome {
 		}
 	}
 	return outcome
+}
+
+// registered is the version with which the servers know a client.
+func (a *fakeAgent) registered() string {
+	if a.broken {
+		return "1.10.5"
+	}
+	return a.version
 }
 
 func (a *fakeAgent) unit() wire.UnitState {

@@ -123,6 +123,9 @@ func (s *swap) begin(ctx context.Context) (done bool, err error) {
 	if s.facts, err = s.mustFacts(s.call.Name); err != nil {
 		return false, err
 	}
+	if err := s.resume(ctx); err != nil {
+		return false, err
+	}
 	if s.agent, err = agentOf(ctx, s.call.Host, s.facts.Unit); err != nil {
 		return false, fmt.Errorf("look at %s: %w", s.facts.Unit, err)
 	}
@@ -268,6 +271,10 @@ func (s *swap) judge(ctx context.Context, outcome wire.SwapOutcome) error {
 		wire.SwapUntouched: "nothing was stopped",
 		wire.SwapRunning:   "the transaction still runs on the host",
 	}[outcome.State]
+	if outcome.State == wire.SwapReverted || outcome.State == wire.SwapUntouched {
+		// The host has nothing to keep for it. Should this fail, the next run closes it.
+		_ = settle(ctx, s.call.Host, outcome.ID)
+	}
 	return s.failure(ctx, fmt.Sprintf("swapping Nomad to %s did not succeed: %s; %s", s.target, outcome.Error, left), outcome.Hint, outcome.Log)
 }
 

@@ -114,7 +114,7 @@ func (s *swap) awaitRegistration(ctx context.Context) error {
 		s.voice.say("waiting for the new agent to register: " + nomad.Words(problems))
 		if look%8 == 7 {
 			if why := s.died(ctx); why != "" {
-				return s.revert(ctx, why)
+				return s.buried(ctx, why)
 			}
 		}
 		if time.Now().After(deadline) {
@@ -160,17 +160,36 @@ func (s *swap) died(ctx context.Context) string {
 	return ""
 }
 
+// buried takes a dead new agent back unless it had registered: then the servers hold it to what its new state says, and
+// the old state is out of date. Of an earlier run's agent that must be known, since it had time to register.
+func (s *swap) buried(ctx context.Context, why string) error {
+	registered, err := s.hadRegistered(ctx, s.target)
+	switch {
+	case registered:
+		return s.failure(ctx, why+"; it had registered before, so the old binary and the client's state were not brought back", "correct what its log complains about and run again", nil)
+	case err != nil && s.record.At == 0:
+		return s.failure(ctx, why+"; whether it had registered before is not known, so nothing was taken back: "+err.Error(), "run again when the servers answer", nil)
+	}
+	return s.revert(ctx, why)
+}
+
 // revert brings the old binary and the client's state back.
 func (s *swap) revert(ctx context.Context, why string) error {
 	lines := journalLines(ctx, s.call.Host, s.facts.Unit)
 	var outcome wire.SwapOutcome
-	if err := s.call.Host.Call(ctx, wire.SwapRevert{ID: s.record.ID}, nil, &outcome); err != nil {
+	err := s.call.Host.Call(ctx, wire.SwapRevert{ID: s.record.ID}, nil, &outcome)
+	return s.reverted(ctx, why, outcome, err, lines)
+}
+
+// reverted tells how taking back went, and closes both transactions where it went well.
+func (s *swap) reverted(ctx context.Context, why string, outcome wire.SwapOutcome, err error, lines []string) error {
+	if err != nil {
 		return s.failure(ctx, why+"; taking the swap back did not succeed: "+err.Error(), "the old binary is kept beside the new one", lines)
 	}
 	if outcome.State != wire.SwapReverted {
 		return s.failure(ctx, fmt.Sprintf("%s; taking the swap back ended as %s: %s", why, outcome.State, outcome.Error), outcome.Hint, lines)
 	}
-	if err := settle(ctx, s.call.Host, s.record.ID); err != nil {
+	if err := errors.Join(settle(ctx, s.call.Host, s.record.ID), settle(ctx, s.call.Host, outcome.ID)); err != nil {
 		return s.failure(ctx, why+"; the old binary and the client's state are back; "+err.Error(), "", lines)
 	}
 	return s.failure(ctx, why+"; the old binary and the client's state are back", "find out why Nomad "+s.target.String()+" does not start there before trying again", lines)
