@@ -10,12 +10,7 @@ import (
 	"strings"
 )
 
-// orders are the values of the keyword order.
-var orders = []string{"inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle", leaderLast}
-
 const leaderLast = "leader_last"
-
-func knownOrder(order string) bool { return order == "" || slices.Contains(orders, order) }
 
 // arrange puts hosts, given in inventory order, into a play's order. leader_last keeps the inventory's order here; the
 // leader is moved before each batch.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,7 +104,7 @@ func (o *Options) check() error {
 }
 
 func (o *Options) checkPlay(play *playbooks.Play) error {
-	if !knownOrder(play.Order) {
+	if orders := playbooks.Orders(); play.Order != "" && !slices.Contains(orders, play.Order) {
 		return fmt.Errorf("%s: order %q is unknown; it is one of %s", play.At, play.Order, strings.Join(orders, ", "))
 	}
 	return nil

@@ -119,8 +119,8 @@ func metaActions() []string {
 	return []string{"flush_handlers", "end_play", "end_host", "noop", "clear_host_errors"}
 }
 
-// orders are the values of a play's order; leader_last is drover's own.
-func orders() []string {
+// Orders lists the values of a play's order; leader_last is drover's own.
+func Orders() []string {
 	return []string{"inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle", "leader_last"}
 }
 

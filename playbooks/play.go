@@ -102,7 +102,7 @@ func (p *parser) playKeyword(e entry, play *Play) {
 	case "serial":
 		play.Serial = p.serial(e)
 	case "order":
-		play.Order = p.choice(e, orders(), play.Order)
+		play.Order = p.choice(e, Orders(), play.Order)
 	case "strategy":
 		p.linearOnly(e)
 	case "max_fail_percentage":
