@@ -114,7 +114,7 @@ func (c *cluster) look(ctx context.Context, name string) (nomad.HostFacts, error
 		return facts, nil
 	}
 	c.setFromFiles(ctx, host, &facts, agent)
-	facts.CrashLooping = agent.Unit.ActiveState == "activating" || (facts.Running && agent.Unit.NRestarts > 0 && agent.Unit.ActiveState != "active")
+	facts.CrashLooping = agent.Unit.ActiveState == "activating" && !facts.Running || facts.Running && crashLooping(agent.Unit)
 	return facts, nil
 }
 

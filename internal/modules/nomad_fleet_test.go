@@ -64,6 +64,7 @@ type fakeAgent struct {
 	ran      []string // the last program
 	received int      // bytes of bodies
 	left     []wire.SwapOutcome
+	starting bool // Type=notify, and not ready yet
 }
 
 func newFakeCluster(t *testing.T, servers, clients int) *fakeCluster {
@@ -338,6 +339,9 @@ func (a *fakeAgent) registered() string {
 
 func (a *fakeAgent) unit() wire.UnitState {
 	state := wire.UnitState{LoadState: "loaded", ActiveState: "active", MainPID: a.pid, KillSignal: int(syscall.SIGINT), KillMode: a.killMode}
+	if a.starting {
+		state.ActiveState, state.SubState = "activating", "start"
+	}
 	if a.ended {
 		state.ActiveState, state.Result = "failed", "exit-code"
 	}

@@ -81,3 +81,53 @@ func TestAnUnfinishedClientIsNotClean(t *testing.T) {
 		t.Errorf("verdict %v: %s", verdict, result.Message)
 	}
 }
+
+func TestCrashLooping(t *testing.T) {
+	tests := map[string]struct {
+		unit wire.UnitState
+		want bool
+	}{
+		"runs":                           {wire.UnitState{ActiveState: "active"}, false},
+		"runs, after a restart":          {wire.UnitState{ActiveState: "active", NRestarts: 3}, false},
+		"reads its state, Type=notify":   {wire.UnitState{ActiveState: "activating", SubState: "start"}, false},
+		"was restarted, and starts":      {wire.UnitState{ActiveState: "activating", SubState: "start", NRestarts: 1}, true},
+		"waits for its next start":       {wire.UnitState{ActiveState: "activating", SubState: "auto-restart"}, true},
+		"was told to stop, and does not": {wire.UnitState{ActiveState: "deactivating", SubState: "stop-sigterm"}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := crashLooping(test.unit); got != test.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
+// TestASlowServerIsNotDown asks nobody about a server that is down, and everybody about one that only starts slowly.
+func TestASlowServerIsNotDown(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.factsOfAll()
+	c.staged("1.11.0")
+	c.agent("s1").alive, c.agent("s1").starting = false, true
+	refused(t, c, "the agent runs but does not answer")
+}
+
+// TestAServerThatComesUpIsAskedForItsFlags lets somebody start a server between the look at it and the preparation.
+func TestAServerThatComesUpIsAskedForItsFlags(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	a := c.agent("s1")
+	c.factsOfAll()
+	c.staged("1.11.0")
+	a.running, a.pid = false, 0
+	a.prepared = func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !a.running {
+			a.running, a.pid, a.leave = true, 4711, nomad.LeaveFlags{OnInterrupt: true}
+		}
+	}
+	c.must("s1", "nomad_swap", toNew)
+	if !slices.Contains(a.log, "swap_prepare TERM") {
+		t.Errorf("log %v", a.log)
+	}
+}

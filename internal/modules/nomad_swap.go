@@ -162,7 +162,19 @@ func (s *swap) begin(ctx context.Context) (done bool, err error) {
 
 // down tells that the host has no living agent: nothing runs, or systemd starts it over and over.
 func (s *swap) down() bool {
-	return !s.agent.Running || (s.own.Error != "" && s.agent.Unit.ActiveState != "active")
+	return !s.agent.Running || (s.own.Error != "" && crashLooping(s.agent.Unit))
+}
+
+// crashLooping tells an agent that systemd starts over and over, or is stopping, from one that is slow: a unit of
+// Type=notify is activating until its server has read its state, and may have a vote a moment later.
+func crashLooping(unit wire.UnitState) bool {
+	switch unit.ActiveState {
+	case "activating":
+		return unit.NRestarts > 0 || strings.HasPrefix(unit.SubState, "auto-restart")
+	case "active", "reloading":
+		return false
+	}
+	return true
 }
 
 func (s *swap) running() string {
@@ -220,8 +232,7 @@ func (s *swap) open(ctx context.Context) (wire.SwapPrepareResult, error) {
 	var permission wire.SwapPrepareResult
 	err := s.call.Host.Call(ctx, s.prepare, nil, &permission)
 	if wire.IsKind(err, wire.KindStale) && s.down() {
-		if s.agent, err = agentOf(ctx, s.call.Host, s.facts.Unit); err == nil {
-			s.prepare.MainPID = s.agent.Unit.MainPID
+		if err = s.lookAgain(ctx); err == nil {
 			err = s.call.Host.Call(ctx, s.prepare, nil, &permission)
 		}
 	}
@@ -229,6 +240,25 @@ func (s *swap) open(ctx context.Context) (wire.SwapPrepareResult, error) {
 		return permission, fmt.Errorf("prepare the swap on %s (nothing was stopped): %w", s.call.Name, err)
 	}
 	return permission, nil
+}
+
+// lookAgain takes in the process that has appeared on a host that was down. If systemd has not restarted it meanwhile,
+// somebody has started it, and it is asked for its leave flags like any other.
+func (s *swap) lookAgain(ctx context.Context) error {
+	restarts := s.agent.Unit.NRestarts
+	var err error
+	if s.agent, err = agentOf(ctx, s.call.Host, s.facts.Unit); err != nil {
+		return err
+	}
+	s.prepare.MainPID = s.agent.Unit.MainPID
+	if s.agent.Running && s.agent.Unit.NRestarts <= restarts {
+		setAgent(&s.facts, s.agent)
+		if s.own = s.ask(ctx, s.call.Name); s.own.Error == "" {
+			s.facts.SetView(s.own.View)
+		}
+		s.prepare.Signal, err = s.signal()
+	}
+	return err
 }
 
 // commitWithin is how long after a preparation a commit is still sent; the host refuses it a second later.
