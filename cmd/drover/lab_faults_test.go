@@ -189,8 +189,9 @@ func (r *rig) wantRuns(host, version string) {
 
 func (r *rig) wantNoDropIn(host string) {
 	r.t.Helper()
+	failed := r.t.Failed()
 	defer func() {
-		if r.t.Failed() {
+		if r.t.Failed() && !failed {
 			r.t.Log(r.swapRecord(host))
 		}
 	}()

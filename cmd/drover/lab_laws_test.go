@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -296,8 +297,10 @@ func (r *rig) leaderMoves() {
 // awaitRestart waits until the agent of a host is gone and another answers.
 func (r *rig) awaitRestart(host string) {
 	r.t.Helper()
-	if _, err := watch.Next(r.t.Context(), r.lab, host); err != nil {
-		r.t.Fatal(err)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	if _, err := watch.Next(ctx, r.lab, host); err != nil {
+		r.t.Fatalf("%s was not restarted: %v", host, err)
 	}
 }
 
