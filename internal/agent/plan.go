@@ -57,6 +57,11 @@ func checkUnit(s service, request wire.SwapPrepare) error {
 		refused.Hint = "set KillMode=process in the unit, as HashiCorp's own has it, and run daemon-reload"
 		return refused
 	}
+	if s.ExecStop && s.MainPID > 0 {
+		refused := failure(wire.KindInvalid, "%s has an ExecStop, so that no signal that is known to be safe would stop it: what it runs may drain the node or make a server leave", s.Name)
+		refused.Hint = "reset it with a drop-in (ExecStop=, empty) and run daemon-reload; nothing was stopped"
+		return refused
+	}
 	signals := []string{wire.StopUnit, wire.StopINT, wire.StopTERM, wire.StopKILL}
 	if !slices.Contains(signals, request.Signal) {
 		return failure(wire.KindInvalid, "unknown stop signal %q", request.Signal)

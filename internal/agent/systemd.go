@@ -81,6 +81,7 @@ func (m *manager) service(ctx context.Context, name string) (service, error) {
 			Restart: p.text("Restart"), User: p.text("User"), Group: p.text("Group"), FragmentPath: p.text("FragmentPath"),
 			DropInPaths: p.list("DropInPaths"), NeedDaemonReload: p.flag("NeedDaemonReload"),
 			ExecStartPre:     len(p.commands("ExecStartPre")) > 0,
+			ExecStop:         len(p.commands("ExecStop")) > 0,
 			TimeoutStartUSec: p.number("TimeoutStartUSec"), TimeoutStopUSec: p.number("TimeoutStopUSec"),
 			ActiveEnterUSec: p.number("ActiveEnterTimestamp"),
 		},

@@ -95,6 +95,7 @@ func TestTheUnitIsLookedAtAgainAfterAReload(t *testing.T) {
 		"as asked":                     {func(*service) {}, ""},
 		"another drop-in has its say":  {func(s *service) { s.KillSignal = 2 }, "would be stopped with signal 2"},
 		"an edit kills the tasks":      {func(s *service) { s.KillMode = "control-group" }, "KillMode=control-group"},
+		"an edit stops it otherwise":   {func(s *service) { s.ExecStop = true }, "has an ExecStop"},
 		"an edit names another binary": {func(s *service) { s.ExecStartPath = tr.plan.Request.Staged }, "had changed since systemd read them"},
 	}
 	for name, test := range tests {

@@ -131,6 +131,7 @@ func setAgent(f *nomad.HostFacts, agent wire.AgentResult) {
 	f.UnitSettings = nomad.UnitFacts{
 		Type: agent.Unit.Type, KillSignal: agent.Unit.KillSignal, KillMode: agent.Unit.KillMode, Restart: agent.Unit.Restart,
 		User: agent.Unit.User, ExecStart: nonNil(agent.Unit.ExecStart), Systemd: agent.Unit.LoadState == "loaded",
+		ExecStop: agent.Unit.ExecStop,
 	}
 }
 

@@ -59,6 +59,7 @@ type UnitFacts struct {
 	User       string   `json:"user"`
 	ExecStart  []string `json:"exec_start"`
 	Systemd    bool     `json:"loaded"`
+	ExecStop   bool     `json:"exec_stop"`
 }
 
 // SetView takes over what the agent said of itself.

@@ -114,6 +114,7 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 	p.inventory(survey)
 	p.quorum(survey)
 	p.clientsAhead(survey)
+	p.oldClients(survey)
 	p.pauses(survey)
 	slices.SortStableFunc(p.plan.Problems, func(a, b Problem) int {
 		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Text, b.Text))
@@ -197,11 +198,36 @@ func (p *planner) upgrade(facts HostFacts, step *Step) {
 	if facts.Running {
 		p.signal(facts, step)
 	}
-	if !strings.EqualFold(facts.UnitSettings.KillMode, "process") && facts.Client && facts.Running {
-		p.refuse(facts.Host, "set KillMode=process in the unit and reload systemd", "the unit's KillMode is %s, so that a stop kills the tasks too", facts.UnitSettings.KillMode)
-	}
+	p.unit(facts)
 	if len(p.plan.Problems) > before {
 		step.Action = ActionRefused
+	}
+}
+
+// unit refuses settings of the unit with which a stop or a start would go wrong.
+func (p *planner) unit(facts HostFacts) {
+	unit := facts.UnitSettings
+	if !strings.EqualFold(unit.KillMode, "process") && facts.Client && facts.Running {
+		p.refuse(facts.Host, "set KillMode=process in the unit and reload systemd", "the unit's KillMode is %s, so that a stop kills the tasks too", unit.KillMode)
+	}
+	if unit.ExecStop && facts.Running {
+		p.refuse(facts.Host, "reset it with a drop-in (ExecStop=, empty) and reload systemd", "the unit has an ExecStop, which a stop runs before any signal: it may drain the node or make a server leave")
+	}
+	if strings.HasPrefix(unit.Type, "notify") && !p.target.AtLeast("1.8.0") {
+		p.refuse(facts.Host, "set Type=simple in the unit and reload systemd", "the unit has Type=%s, and Nomad before 1.8 never says that it is ready, so that systemd would end %s again", unit.Type, p.target)
+	}
+}
+
+// oldClients refuses servers of 1.9 or later beside clients that these turn away (Nomad 1.9 upgrade notes): their
+// heartbeats fail and their allocations are lost.
+func (p *planner) oldClients(survey Survey) {
+	if !p.target.AtLeast("1.9.0") || !p.stopsServer(survey) {
+		return
+	}
+	for _, facts := range sortFacts(survey.Hosts) {
+		if facts.Client && !facts.Server && facts.VersionRunning.Known() && !facts.VersionRunning.AtLeast("1.6.0") {
+			p.refuse(facts.Host, "upgrade clients to 1.6 or later first", "this client runs %s, and servers of 1.9 and later turn away clients before 1.6", facts.VersionRunning)
+		}
 	}
 }
 

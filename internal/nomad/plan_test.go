@@ -226,3 +226,34 @@ func TestPlanRepairsAServerThatIsDownWithoutALeader(t *testing.T) {
 		t.Errorf("a server that is down is not repaired: %s", Words(plan.Problems))
 	}
 }
+
+func TestPlanRefusesUnitsAndClientsThatWouldNotComeThrough(t *testing.T) {
+	old := func(s *Survey) {
+		for i := range s.Hosts {
+			s.Hosts[i].VersionRunning, s.Hosts[i].VersionDisk = version("1.7.7"), version("1.7.7")
+		}
+	}
+	tests := map[string]struct {
+		change  func(*Survey)
+		to      string
+		options Options
+		want    string
+	}{
+		"ExecStop":                    {func(s *Survey) { s.Hosts[0].UnitSettings.ExecStop = true }, "1.11.0", Options{}, "s1: the unit has an ExecStop"},
+		"notify before 1.8":           {func(s *Survey) { old(s); s.Hosts[0].UnitSettings.Type = "notify" }, "1.7.8", Options{}, "s1: the unit has Type=notify"},
+		"notify from 1.8 on":          {func(s *Survey) { old(s); s.Hosts[0].UnitSettings.Type = "notify" }, "1.8.0", Options{}, ""},
+		"a client before 1.6":         {func(s *Survey) { old(s); s.Hosts[3].VersionRunning = version("1.5.3") }, "1.9.3", Options{Servers: true}, "c2: this client runs 1.5.3"},
+		"a client of 1.6":             {func(s *Survey) { old(s); s.Hosts[3].VersionRunning = version("1.6.0") }, "1.9.3", Options{Servers: true}, ""},
+		"a client before 1.6, to 1.8": {func(s *Survey) { old(s); s.Hosts[3].VersionRunning = version("1.5.3") }, "1.8.3", Options{Servers: true}, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := survey()
+			test.change(&s)
+			plan := NewPlan(s, version(test.to), test.options)
+			if words := Words(plan.Problems); (words == "") != (test.want == "") || !strings.Contains(words, test.want) {
+				t.Errorf("problems %q, want %q", words, test.want)
+			}
+		})
+	}
+}

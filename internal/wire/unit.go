@@ -34,6 +34,7 @@ type UnitState struct {
 	ExecStart        []string `json:"exec_start,omitempty"` // argv of the first command
 	ExecStartPath    string   `json:"exec_start_path,omitempty"`
 	ExecStartPre     bool     `json:"exec_start_pre"` // there is one, so a start takes longer than the agent itself
+	ExecStop         bool     `json:"exec_stop"`      // there is one, which a stop runs before it sends any signal
 	EnvironmentFiles []string `json:"environment_files,omitempty"`
 	TimeoutStartUSec uint64   `json:"timeout_start_usec"`
 	TimeoutStopUSec  uint64   `json:"timeout_stop_usec"`
