@@ -52,37 +52,43 @@ func newPlaybookCommand(s streams) *cobra.Command {
 			Use: "eject NAME FILE", Short: "Copy a ready playbook to a file, to make it your own", Args: cobra.ExactArgs(2),
 			Example:           "  drover playbook eject upgrade our-upgrade.yml",
 			ValidArgsFunction: completeLibrary,
-			RunE: func(_ *cobra.Command, args []string) error {
-				text, err := playbooks.Open(args[0])
-				if err != nil {
-					return err
-				}
-				file, err := os.OpenFile(args[1], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-				if errors.Is(err, fs.ErrExist) {
-					return fmt.Errorf("%s exists already and is left as it is", args[1])
-				}
-				if err != nil {
-					return err
-				}
-				_, err = file.Write(text)
-				return errors.Join(err, file.Close())
-			},
+			RunE:              func(_ *cobra.Command, args []string) error { return ejectPlaybook(args[0], args[1]) },
 		},
 		&cobra.Command{
 			Use: "check FILE...", Short: "Check playbooks without running them", Args: cobra.MinimumNArgs(1),
 			Example: "  drover playbook check site.yml web.yml",
-			RunE: func(_ *cobra.Command, args []string) error {
-				var problems []error
-				for _, file := range args {
-					_, warnings, err := playbooks.Load(file, playbooks.Options{})
-					for _, warning := range warnings {
-						fmt.Fprintln(s.err, "warning: "+printable.Text(warning.String()))
-					}
-					problems = append(problems, err)
-				}
-				return errors.Join(problems...)
-			},
+			RunE:    func(_ *cobra.Command, args []string) error { return checkPlaybooks(s, args) },
 		},
 	)
 	return command
+}
+
+// ejectPlaybook writes a ready playbook to a new file.
+func ejectPlaybook(name, path string) error {
+	text, err := playbooks.Open(name)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists already and is left as it is", path)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	return errors.Join(err, file.Close())
+}
+
+// checkPlaybooks loads all files, so that everything that is wrong is named at once.
+func checkPlaybooks(s streams, files []string) error {
+	var problems []error
+	for _, file := range files {
+		_, warnings, err := playbooks.Load(file, playbooks.Options{})
+		for _, warning := range warnings {
+			fmt.Fprintln(s.err, "warning: "+printable.Text(warning.String()))
+		}
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
 }
