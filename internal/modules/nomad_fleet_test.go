@@ -64,7 +64,9 @@ type fakeAgent struct {
 	ran      []string // the last program
 	received int      // bytes of bodies
 	left     []wire.SwapOutcome
-	starting bool // Type=notify, and not ready yet
+	// copyFails makes cp break off.
+	copyFails bool
+	starting  bool // Type=notify, and not ready yet
 }
 
 func newFakeCluster(t *testing.T, servers, clients int) *fakeCluster {
@@ -282,6 +284,9 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 		return wire.AllocProcessesResult{Processes: a.process}, nil
 	case wire.Run:
 		a.ran = q.Argv
+		if a.copyFails && q.Argv[0] == "cp" {
+			return wire.RunResult{RC: 1, Stderr: "no space left"}, nil
+		}
 		return wire.RunResult{Stdout: "/opt/nomad/server/keystore/a.json\n"}, nil
 	case wire.Stage:
 		if a.received == 0 {

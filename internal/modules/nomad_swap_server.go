@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"drover/internal/nomad"
@@ -124,13 +125,17 @@ func (s *swap) backUp(ctx context.Context, answers []nomad.Answer, reached uint6
 	from := s.facts.DataDir + "/server"
 	to := from + ".drover-" + s.call.Run.ID
 	s.voice.say("copying " + from + " to " + to + " before the outage")
-	var copied wire.RunResult
-	err := s.call.Host.Call(ctx, wire.Run{Argv: []string{"cp", "-a", "--", from, to}, Creates: to}, nil, &copied)
-	if err == nil && copied.RC != 0 {
-		err = errors.New(copied.Stderr)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: nothing was stopped: copy %s to %s before the outage: %w", s.call.Name, from, to, err)
+	// A copy that breaks off must not be taken for the backup, so that only a whole one gets its name.
+	partial := to + ".partial"
+	for _, argv := range [][]string{{"rm", "-rf", "--", partial}, {"cp", "-a", "-T", "--", from, partial}, {"mv", "-T", "--", partial, to}} {
+		var done wire.RunResult
+		err := s.call.Host.Call(ctx, wire.Run{Argv: argv, Creates: to}, nil, &done)
+		if err == nil && done.RC != 0 {
+			err = errors.New(strings.TrimSpace(done.Stderr))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: nothing was stopped: copy %s to %s before the outage: %w", s.call.Name, from, to, err)
+		}
 	}
 	s.backup = to
 	return nil

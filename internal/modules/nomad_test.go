@@ -188,8 +188,22 @@ func TestNomadSwapBacksUpBeforeAnAcceptedOutage(t *testing.T) {
 	refused(t, c, "would leave 1 of 2")
 	c.must("s1", "nomad_swap", map[string]any{"version": "1.11.0", "accept_outage": true})
 	log := strings.Join(c.agent("s1").log, " ")
-	if !strings.Contains(log, "run swap_prepare  swap_commit") || c.agent("s1").ran[0] != "cp" {
+	if !strings.Contains(log, "run swap_prepare  swap_commit") || !slices.Equal(c.agent("s1").ran, []string{"mv", "-T", "--", "/opt/nomad/server.drover-r.partial", "/opt/nomad/server.drover-r"}) {
 		t.Errorf("log %s, ran %v", log, c.agent("s1").ran)
+	}
+}
+
+func TestNomadSwapTakesNoBrokenCopyForABackup(t *testing.T) {
+	c := newFakeCluster(t, 2, 0)
+	c.factsOfAll()
+	c.staged("1.11.0")
+	c.agent("s1").copyFails = true
+	_, err := c.do(t.Context(), "s1", "nomad_swap", map[string]any{"version": "1.11.0", "accept_outage": true})
+	if err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("error %v", err)
+	}
+	if ran := c.agent("s1").ran; ran[0] != "cp" || ran[len(ran)-1] != "/opt/nomad/server.drover-r.partial" {
+		t.Errorf("the copy has the backup's name: %v", ran)
 	}
 }
 
