@@ -15,7 +15,6 @@ import (
 	"drover/executor"
 	"drover/internal/connection"
 	"drover/internal/modules"
-	"drover/internal/printable"
 	"drover/internal/secret"
 	"drover/internal/wire"
 	"drover/inventory"
@@ -42,7 +41,7 @@ func (f *fleetFlags) open(s streams, playbookDir string, lock bool) (*fleet, err
 	}
 	hosts, warnings, err := inventory.Load(inventory.Options{Sources: f.inventories, PlaybookDir: playbookDir})
 	for _, warning := range warnings {
-		fmt.Fprintln(s.err, "warning: "+printable.Text(warning.String()))
+		s.warn("%s", warning)
 	}
 	if err != nil {
 		return nil, err
@@ -91,7 +90,7 @@ func (f *fleet) connectionOptions(lock bool) connection.Options {
 		Holder:      f.holder,
 		Lock:        lock,
 		Warn: func(host, text string) {
-			fmt.Fprintf(f.s.err, "warning: [%s] %s\n", host, printable.Text(text))
+			f.s.warn("[%s] %s", host, text)
 		},
 	}
 	if f.flags.sshConfig != "" {

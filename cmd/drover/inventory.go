@@ -9,7 +9,6 @@ import (
 
 	"drover/internal/console"
 	"drover/internal/nearest"
-	"drover/internal/printable"
 	"drover/inventory"
 )
 
@@ -33,7 +32,7 @@ func newInventoryCommand(s streams) *cobra.Command {
 			}
 			read, warnings, err := inventory.Load(inventory.Options{Sources: fleet.inventories})
 			for _, warning := range warnings {
-				fmt.Fprintln(s.err, "warning: "+printable.Text(warning.String()))
+				s.warn("%s", warning)
 			}
 			if err != nil {
 				return err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"drover/internal/printable"
 	"drover/playbooks"
 )
 
@@ -86,7 +85,7 @@ func checkPlaybooks(s streams, files []string) error {
 	for _, file := range files {
 		_, warnings, err := playbooks.Load(file, playbooks.Options{})
 		for _, warning := range warnings {
-			fmt.Fprintln(s.err, "warning: "+printable.Text(warning.String()))
+			s.warn("%s", warning)
 		}
 		problems = append(problems, err)
 	}

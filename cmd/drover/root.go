@@ -25,6 +25,11 @@ type streams struct {
 	getenv   func(string) string
 }
 
+// warn tells of something that does not stop the command.
+func (s streams) warn(format string, args ...any) {
+	fmt.Fprintln(s.err, "warning: "+printable.Text(fmt.Sprintf(format, args...)))
+}
+
 // terminal tells whether a stream is one.
 func terminal(stream any) bool {
 	file, ok := stream.(*os.File)

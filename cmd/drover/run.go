@@ -16,7 +16,6 @@ import (
 	"drover/internal/event"
 	"drover/internal/expression"
 	"drover/internal/modules"
-	"drover/internal/printable"
 	"drover/playbooks"
 )
 
@@ -81,7 +80,7 @@ func loadPlaybook(s streams, name string) (*playbooks.Playbook, error) {
 	}
 	book, warnings, err := load(name, playbooks.Options{})
 	for _, warning := range warnings {
-		fmt.Fprintln(s.err, "warning: "+printable.Text(warning.String()))
+		s.warn("%s", warning)
 	}
 	return book, err
 }
@@ -109,7 +108,7 @@ func (p *playFlags) warnOfTags(s streams, book *playbooks.Playbook) {
 	known := append(tagsOf(book), "always", "never", "tagged", "untagged", "all")
 	for _, tag := range slices.Concat(p.tags, p.skipTags) {
 		if !slices.Contains(known, tag) {
-			fmt.Fprintf(s.err, "warning: no task of %s has the tag %q%s\n", printable.Text(book.File), printable.Text(tag), nearestHint(tag, known))
+			s.warn("no task of %s has the tag %q%s", book.File, tag, nearestHint(tag, known))
 		}
 	}
 }
