@@ -54,7 +54,9 @@ func nomadAllocs(ctx context.Context, call *Call) (*Result, error) {
 		return nil, err
 	}
 	if !facts.Client || facts.NodeID == "" {
-		return &Result{Message: "no client answers here, so no allocation is known"}, nil
+		// Said as a record of none, since the client may answer when it is asked to verify.
+		none := allocsFact{Allocs: []string{}, Processes: []wire.AllocProcess{}}
+		return &Result{Facts: factMap(factAllocs, none), Data: allocCounts(none), Message: "no client answers here, so no allocation is known"}, nil
 	}
 	if call.Args.String("state") == "record" {
 		fact, err := c.recordAllocs(ctx, facts)

@@ -266,6 +266,19 @@ func TestNomadAllocsNoticesANewProcess(t *testing.T) {
 	}
 }
 
+func TestNomadAllocsOfAClientThatWasDown(t *testing.T) {
+	c := newFakeCluster(t, 1, 1)
+	c.factsOfAll()
+	known, _ := c.Variable("c1", factNomad)
+	var down nomad.HostFacts
+	newCluster(&Call{Fleet: c}).readFact("c1", factNomad, &down)
+	down.NodeID = ""
+	c.facts["c1"].Set(factNomad, factMapValue(down))
+	c.must("c1", "nomad_allocs", map[string]any{"state": "record"})
+	c.facts["c1"].Set(factNomad, known) // it was repaired
+	c.must("c1", "nomad_allocs", map[string]any{"state": "verified"})
+}
+
 func TestNomadSnapshot(t *testing.T) {
 	c := newFakeCluster(t, 3, 0)
 	c.factsOfAll()
