@@ -42,6 +42,7 @@ func nomadAllocsModule() Module {
 
 // allocsFact is what was running.
 type allocsFact struct {
+	Node      string              `json:"node"`   // the client's id
 	Allocs    []string            `json:"allocs"` // ids, sorted
 	Processes []wire.AllocProcess `json:"processes"`
 }
@@ -53,20 +54,25 @@ func nomadAllocs(ctx context.Context, call *Call) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	var before allocsFact
+	recorded := c.readFact(call.Name, factAllocs, &before)
+	record := call.Args.String("state") == "record"
+	if !record && facts.NodeID == "" {
+		facts.NodeID = before.Node // it does not answer just now
+	}
 	if !facts.Client || facts.NodeID == "" {
 		// Said as a record of none, since the client may answer when it is asked to verify.
 		none := allocsFact{Allocs: []string{}, Processes: []wire.AllocProcess{}}
 		return &Result{Facts: factMap(factAllocs, none), Data: allocCounts(none), Message: "no client answers here, so no allocation is known"}, nil
 	}
-	if call.Args.String("state") == "record" {
+	if record {
 		fact, err := c.recordAllocs(ctx, facts)
 		if err != nil {
 			return nil, err
 		}
 		return &Result{Facts: factMap(factAllocs, fact), Data: allocCounts(fact), Message: allocWords(fact)}, nil
 	}
-	var before allocsFact
-	if !c.readFact(call.Name, factAllocs, &before) {
+	if !recorded {
 		return nil, fmt.Errorf("%s: no allocations were recorded; run nomad_allocs with state: record before the swap", call.Name)
 	}
 	if err := c.verifyAllocs(ctx, facts, before); err != nil {
@@ -76,7 +82,7 @@ func nomadAllocs(ctx context.Context, call *Call) (*Result, error) {
 }
 
 func (c *cluster) recordAllocs(ctx context.Context, facts nomad.HostFacts) (allocsFact, error) {
-	fact := allocsFact{Allocs: []string{}, Processes: []wire.AllocProcess{}}
+	fact := allocsFact{Node: facts.NodeID, Allocs: []string{}, Processes: []wire.AllocProcess{}}
 	allocs, err := c.allocs(ctx, facts)
 	if err != nil {
 		return fact, err

@@ -343,6 +343,10 @@ func (s *swap) afterwards(ctx context.Context, outcome wire.SwapOutcome) error {
 func (s *swap) result(ctx context.Context, outcome wire.SwapOutcome) *Result {
 	facts := factMap(factSwap, s.record)
 	if now, err := s.look(ctx, s.call.Name); err == nil {
+		if !now.Answers {
+			// The tasks that follow ask it again, and must know where and whom.
+			now.API, now.RPC, now.ServerID, now.NodeID = s.facts.API, s.facts.RPC, s.facts.ServerID, s.facts.NodeID
+		}
 		facts.Set(factNomad, expression.FromGo(now))
 	}
 	return &Result{

@@ -279,6 +279,22 @@ func TestNomadAllocsOfAClientThatWasDown(t *testing.T) {
 	c.must("c1", "nomad_allocs", map[string]any{"state": "verified"})
 }
 
+func TestNomadAllocsAreVerifiedThoughTheClientIsSilent(t *testing.T) {
+	c := newFakeCluster(t, 1, 1)
+	agent := c.agent("c1")
+	agent.process = []wire.AllocProcess{{Alloc: "11111111-a", Task: "web", PID: 7, Start: 70}}
+	c.factsOfAll()
+	c.must("c1", "nomad_allocs", map[string]any{"state": "record"})
+	var silent nomad.HostFacts
+	newCluster(&Call{Fleet: c}).readFact("c1", factNomad, &silent)
+	silent.NodeID = ""
+	c.facts["c1"].Set(factNomad, factMapValue(silent))
+	agent.process = nil
+	if _, err := c.do(t.Context(), "c1", "nomad_allocs", map[string]any{"state": "verified", "timeout": 0.1}); err == nil {
+		t.Error("a task that has ended was not noticed")
+	}
+}
+
 func TestNomadSnapshot(t *testing.T) {
 	c := newFakeCluster(t, 3, 0)
 	c.factsOfAll()
