@@ -133,7 +133,7 @@ func fakeModules(fleet *memoryFleet) []modules.Module {
 	look.Name, look.Check = "look", modules.CheckReads
 	blind.Name, blind.Check = "blind", modules.CheckSkipped
 	group := modules.Module{
-		Name: "group_by", Check: modules.CheckReads, Local: true, Args: []modules.Arg{{Name: "key", Kind: modules.String, Required: true}},
+		Name: "make_group", Check: modules.CheckReads, Local: true, Args: []modules.Arg{{Name: "key", Kind: modules.String, Required: true}},
 		Run: func(_ context.Context, call *modules.Call) (*modules.Result, error) {
 			return &modules.Result{Groups: []string{call.Args.String("key")}}, nil
 		},

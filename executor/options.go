@@ -57,8 +57,8 @@ type Options struct {
 	Files func(name string) (string, error)
 	// Lookup answers lookup() and other function calls in expressions; nil: they are refused.
 	Lookup func(ctx context.Context, function string, positional []any, named *expression.Map) (any, error)
-	// MadeGroups are groups that modules of this run may make. A play over one of them, or over a group that a task of an
-	// earlier play names in group_by's key, may be empty: then there was nothing to do.
+	// MadeGroups are groups that modules of this run may make. A play over one of them may be empty: then there was
+	// nothing to do.
 	MadeGroups []string
 	// Seed decides `order: shuffle`; the same seed gives the same order.
 	Seed uint64

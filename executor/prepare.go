@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"drover/internal/event"
-	"drover/internal/expression"
 	"drover/inventory"
 	"drover/playbooks"
 )
@@ -35,9 +34,8 @@ func (r *run) prepare() ([]*playRun, error) {
 	var plays []*playRun
 	var problems []error
 	matched := false
-	made := slices.Clone(r.MadeGroups)
 	for _, play := range r.Playbook.Plays {
-		p, err := r.preparePlay(play, made)
+		p, err := r.preparePlay(play)
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -46,7 +44,6 @@ func (r *run) prepare() ([]*playRun, error) {
 		problems = append(problems, err)
 		matched = matched || p.mayBeEmpty || len(hosts) > 0
 		plays = append(plays, p)
-		made = append(made, groupsMadeBy(play)...)
 	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
@@ -57,7 +54,7 @@ func (r *run) prepare() ([]*playRun, error) {
 	return plays, nil
 }
 
-func (r *run) preparePlay(play *playbooks.Play, made []string) (*playRun, error) {
+func (r *run) preparePlay(play *playbooks.Play) (*playRun, error) {
 	v := &view{play: play, vars: newLayer(play.Vars)}
 	p := &playRun{r: r, play: play, view: v}
 	s := r.newScope(r.hard, v, "", nil)
@@ -86,7 +83,7 @@ func (r *run) preparePlay(play *playbooks.Play, made []string) (*playRun, error)
 		}
 		p.maxFail = &percent
 	}
-	p.mayBeEmpty = namesAny(p.pattern, made)
+	p.mayBeEmpty = namesAny(p.pattern, r.MadeGroups)
 	return p, p.indexHandlers(s)
 }
 
@@ -194,31 +191,6 @@ func (p *playRun) hosts() ([]string, error) {
 		}
 	}
 	return hosts, nil
-}
-
-// groupsMadeBy finds groups that a play's tasks will make, as far as that can be read: the keys of group_by.
-func groupsMadeBy(play *playbooks.Play) []string {
-	var groups []string
-	var visit func(tasks []*playbooks.Task)
-	visit = func(tasks []*playbooks.Task) {
-		for _, task := range tasks {
-			visit(task.Block)
-			visit(task.Rescue)
-			visit(task.Always)
-			if task.Module == nil || task.Module.Name != "group_by" {
-				continue
-			}
-			if key := task.Args["key"]; key != nil && key.Form == playbooks.FormStatic {
-				if name, ok := expression.FromGo(key.Static).(string); ok {
-					groups = append(groups, name)
-				}
-			}
-		}
-	}
-	for _, section := range [][]*playbooks.Task{play.PreTasks, play.Tasks, play.PostTasks} {
-		visit(section)
-	}
-	return groups
 }
 
 // namesAny tells whether one of the terms that add hosts to a pattern is one of the groups.
