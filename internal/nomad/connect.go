@@ -150,7 +150,9 @@ func preferred(listening []string) []string {
 		case ip.IsUnspecified() && ip.To4() != nil:
 			host = "127.0.0.1"
 		case ip.IsUnspecified():
-			host = "::1"
+			// Such a socket takes IPv4 too, unless IPv6 has one of its own; loopback may have no IPv6 address.
+			addresses = append(addresses, net.JoinHostPort("::1", port))
+			host = "127.0.0.1"
 		}
 		addresses = append(addresses, net.JoinHostPort(host, port))
 	}

@@ -65,7 +65,7 @@ func TestFind(t *testing.T) {
 
 func TestPreferredAsksWildcardsOnLoopback(t *testing.T) {
 	got := fmt.Sprint(preferred([]string{"10.0.0.1:4647", "[::]:4648", "0.0.0.0:4646", "nonsense", "10.0.0.1:4646"}))
-	if want := "[127.0.0.1:4646 10.0.0.1:4646 [::1]:4648 10.0.0.1:4647]"; got != want {
+	if want := "[127.0.0.1:4646 10.0.0.1:4646 [::1]:4648 127.0.0.1:4648 10.0.0.1:4647]"; got != want {
 		t.Errorf("preferred = %s, want %s", got, want)
 	}
 }
