@@ -76,6 +76,7 @@ type swap struct {
 	own     nomad.Answer
 	prepare wire.SwapPrepare
 	leaves  bool // the signal makes the server leave
+	stays   bool // leadership could not be moved, and nothing is waited for on its account
 	// measured says that the record's gap is the one up to the first heartbeat.
 	measured bool
 	// backup is where server/ was copied before an accepted outage, "" when it was not.

@@ -44,6 +44,9 @@ func (s *swap) stopServer(ctx context.Context) (wire.SwapOutcome, error) {
 			return wire.SwapOutcome{}, err
 		}
 		outcome, err := s.prepareAskCommit(ctx, reached, &problems)
+		if errors.Is(err, errLeadershipMoved) {
+			continue
+		}
 		if errors.Is(err, errPermissionOld) {
 			s.voice.say("asking the voters took too long, preparing again")
 			continue
@@ -69,6 +72,9 @@ func (s *swap) prepareAskCommit(ctx context.Context, reached uint64, problems *[
 	if *problems = s.against(answers, reached); len(*problems) > 0 {
 		return wire.SwapOutcome{}, nil
 	}
+	if _, needed := s.misplaced(answers); needed && !s.stays {
+		return wire.SwapOutcome{}, errLeadershipMoved
+	}
 	if leader := leaderOf(answers); leader != nil {
 		s.record.Servers, s.record.Reached = leader.Raft.Servers, leader.Raft.Commit
 	}
@@ -91,19 +97,29 @@ func (s *swap) against(answers []nomad.Answer, reached uint64) []nomad.Problem {
 	})
 }
 
+var errLeadershipMoved = errors.New("leadership has moved since it was looked at")
+
+// misplaced tells whether leadership should move to another old server before this one stops.
+func (s *swap) misplaced(answers []nomad.Answer) (nomad.Move, bool) {
+	move, needed := nomad.Leadership(nomad.States(answers), s.target, s.call.Name)
+	return move, needed && move.To.Version.Compare(s.target) < 0
+}
+
 // keepLeaderLast moves leadership when it must not stay where it is. Handing over to an upgraded server is left to
 // nomad_transfer_leadership: without it the last old server stops as leader, and an election follows.
 func (s *swap) keepLeaderLast(ctx context.Context, answers []nomad.Answer) (moved bool, err error) {
-	move, needed := nomad.Leadership(nomad.States(answers), s.target, s.call.Name)
-	if !needed || move.To.Version.Compare(s.target) >= 0 {
+	move, needed := s.misplaced(answers)
+	if !needed {
 		return false, nil
 	}
 	if move.Impossible != "" {
+		s.stays = true
 		s.voice.say(move.Why + ", and it cannot be moved: " + move.Impossible)
 		return false, nil
 	}
 	s.voice.say(fmt.Sprintf("%s; moving it from %s to %s", move.Why, move.From.Host, move.To.Host))
 	if err := s.transfer(ctx, move); err != nil {
+		s.stays = true
 		// Idling in this state is worse than going on: each old server that remains may crash on a new entry.
 		s.voice.say("moving leadership did not succeed, going on: " + err.Error())
 		return false, nil

@@ -170,6 +170,25 @@ func TestNomadSwapMovesDriftedLeadershipBack(t *testing.T) {
 	}
 }
 
+func TestNomadSwapMovesLeadershipThatCameToItWhileItPrepared(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.factsOfAll()
+	c.staged("1.11.0")
+	a := c.agent("s1")
+	once := false
+	a.prepared = func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !once {
+			once, a.leader, c.agent("s3").leader = true, true, false
+		}
+	}
+	c.must("s1", "nomad_swap", toNew)
+	if len(c.transfers) != 1 {
+		t.Errorf("it stopped as leader: transfers %v, log %v", c.transfers, a.log)
+	}
+}
+
 func TestNomadSwapRepairsADownServer(t *testing.T) {
 	c := newFakeCluster(t, 3, 0)
 	c.factsOfAll()
