@@ -129,7 +129,7 @@ func (r *run) proceeds() bool { return r.summary.Stopped == "" && r.soft.Err() =
 
 func (r *run) forks() int {
 	if r.Forks == 0 {
-		return DefaultForks
+		return defaultForks
 	}
 	return r.Forks
 }

@@ -16,8 +16,8 @@ import (
 	"drover/playbooks"
 )
 
-// DefaultForks is how many hosts run a task at the same time when nothing else is said, as in Ansible.
-const DefaultForks = 5
+// defaultForks is how many hosts run a task at the same time when nothing else is said, as in Ansible.
+const defaultForks = 5
 
 // Options are what a run is made of.
 type Options struct {
@@ -35,7 +35,7 @@ type Options struct {
 	StartAt string
 	Check   bool
 	Diff    bool
-	// Forks bounds how many hosts run a task at the same time; 0 is DefaultForks.
+	// Forks bounds how many hosts run a task at the same time; 0 is defaultForks.
 	Forks         int
 	ForceHandlers bool
 	// Become is the run's default where a task does not say (-b), BecomeUser the account, "" is root.

@@ -151,7 +151,7 @@ func (p *parser) checkArgument(arg *modules.Arg, v *Value, module *modules.Modul
 		p.refuse(v.At, "", "module %s: argument %s must be of type %s", module.Name, arg.Name, arg.Kind)
 		return
 	}
-	constant, ok := v.Constant()
+	constant, ok := v.constant()
 	if !ok || arg.Kind == modules.Raw {
 		return
 	}

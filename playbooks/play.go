@@ -153,7 +153,7 @@ func (p *parser) serial(e entry) []*Value {
 	var sizes []*Value
 	for _, item := range items(e.value) {
 		v := p.value(item)
-		if static, ok := v.Constant(); ok && !validBatch(static) {
+		if static, ok := v.constant(); ok && !validBatch(static) {
 			p.refuse(v.At, "", `serial must be a number of hosts from 1, a percentage such as "30%%", or a list of them`)
 			continue
 		}

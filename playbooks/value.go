@@ -211,8 +211,8 @@ func (v *Value) IsStatic() bool {
 	return v.Form != FormTemplate
 }
 
-// Constant returns what a static value renders to; false when there is a template in it.
-func (v *Value) Constant() (any, bool) {
+// constant returns what a static value renders to; false when there is a template in it.
+func (v *Value) constant() (any, bool) {
 	if !v.IsStatic() {
 		return nil, false
 	}

@@ -14,8 +14,8 @@ import (
 	"drover/internal/printable"
 )
 
-// Silence is how long nothing may be said until a person is told which hosts everybody waits for.
-const Silence = 3 * time.Second
+// silence is how long nothing may be said until a person is told which hosts everybody waits for.
+const silence = 3 * time.Second
 
 // namesShown bounds how many hosts one line names.
 const namesShown = 5
@@ -94,7 +94,7 @@ func (w *waiting) watch() {
 func (w *waiting) look(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.since.IsZero() || now.Sub(w.at) < Silence {
+	if w.since.IsZero() || now.Sub(w.at) < silence {
 		return
 	}
 	verb, hosts := "waiting for", w.pick(func(host string) bool { return w.working[host] })
@@ -108,7 +108,7 @@ func (w *waiting) look(now time.Time) {
 	if now.Sub(w.since) > time.Minute {
 		every = 3 * repeatWait
 	}
-	w.at = now.Add(every - Silence)
+	w.at = now.Add(every - silence)
 	took := now.Sub(w.since).Round(time.Second)
 	if said := w.says[hosts[0]]; len(hosts) == 1 && said != "" {
 		w.lines.print(w.lines.talk, skip, fmt.Sprintf("  ... [%s] still: %s (%s)", hosts[0], printable.Text(said), took))

@@ -9,8 +9,8 @@ import (
 	"drover/internal/printable"
 )
 
-// PracticeJob is the ID of the job that Options.Job runs.
-const PracticeJob = "practice"
+// jobID is the ID of the job that Options.Job runs.
+const jobID = "practice"
 
 // Allocations per client: most are raw_exec, which need no chroot.
 const (
@@ -38,7 +38,7 @@ func practiceJob(o Options) map[string]any {
 		}
 	}
 	return map[string]any{"Job": map[string]any{
-		"ID": PracticeJob, "Name": PracticeJob, "Type": "service", "Datacenters": []string{"dc1"},
+		"ID": jobID, "Name": jobID, "Type": "service", "Datacenters": []string{"dc1"},
 		"Spreads":    []any{map[string]any{"Attribute": "${node.unique.id}", "Weight": 100}},
 		"TaskGroups": []any{group("raw", "raw_exec", rawPerClient), group("isolated", "exec", isolatedPerClient)},
 	}}
@@ -52,7 +52,7 @@ func (l *Lab) checkJob(ctx context.Context, want int) error {
 			Events []struct{ Type, DisplayMessage string }
 		}
 	}
-	if err := l.Call(ctx, "s1", "GET", "/v1/job/"+PracticeJob+"/allocations", nil, &allocations); err != nil {
+	if err := l.Call(ctx, "s1", "GET", "/v1/job/"+jobID+"/allocations", nil, &allocations); err != nil {
 		return err
 	}
 	running, trouble := 0, ""

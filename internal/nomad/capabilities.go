@@ -41,7 +41,7 @@ func Capabilities(ctx context.Context, client *api.Client, leader AgentView) []P
 	_, err = AskNodes(ctx, client)
 	try("read nodes and their allocations", "node:read and read-job in every namespace", err)
 	try("take a snapshot", "management rights", trySnapshot(ctx, client))
-	if CanTransferLeadership(leader.Version, leader.Raft.Protocol) == "" {
+	if canTransferLeadership(leader.Version, leader.Raft.Protocol) == "" {
 		try("move leadership", "management rights", tryTransfer(ctx, client))
 	}
 	return problems

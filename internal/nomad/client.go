@@ -24,8 +24,8 @@ const (
 	// AssumedGap is taken for the pause of a client's heartbeats before any was measured: fingerprinting alone takes
 	// about 2 s of a start.
 	AssumedGap = 3 * time.Second
-	// BudgetFactor is how many times the largest gap seen must fit into the remaining budget.
-	BudgetFactor = 3
+	// budgetFactor is how many times the largest gap seen must fit into the remaining budget.
+	budgetFactor = 3
 	// FreshHeartbeat is how recent a heartbeat must be to prepare a stop right after it, and StillFresh how recent it
 	// must be when the preparation is done. Both are small beside the shortest TTL of 10 s.
 	FreshHeartbeat = 500 * time.Millisecond
@@ -37,7 +37,7 @@ const (
 // get. why says what is waited for.
 func MayRestartClient(heartbeat Heartbeat, grace, largestGap, fresh time.Duration) (ok bool, why string) {
 	budget := Budget(heartbeat.TTL, heartbeat.Last, grace)
-	if budget >= BudgetFactor*largestGap || heartbeat.Last <= fresh {
+	if budget >= budgetFactor*largestGap || heartbeat.Last <= fresh {
 		return true, ""
 	}
 	wait := max(0, heartbeat.TTL-heartbeat.Last)

@@ -112,7 +112,7 @@ func (c *checker) own(expected ServerExpectation, view *AgentView) {
 	switch raft.State {
 	case Leader:
 	case Follower:
-		if raft.LastContact >= ContactWithin {
+		if raft.LastContact >= contactWithin {
 			c.add("it has not heard from the leader %s", ago(raft.LastContact))
 		}
 	default:

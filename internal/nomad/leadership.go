@@ -98,7 +98,7 @@ func Leadership(servers []ServerState, target Version, stopping string) (Move, b
 			upgraded = append(upgraded, s)
 		}
 	}
-	move := Move{From: from, Impossible: CanTransferLeadership(from.Version, lowest)}
+	move := Move{From: from, Impossible: canTransferLeadership(from.Version, lowest)}
 	switch fromOld := from.Version.Compare(target) < 0; {
 	case !fromOld && oldLeft:
 		if len(old) == 0 {

@@ -140,7 +140,7 @@ func (o *overviewer) server(facts HostFacts, view *AgentView) {
 		if view.Raft.LastContact != Never {
 			row.LastContact = view.Raft.LastContact.String()
 		}
-		if view.Raft.LastContact >= ContactWithin {
+		if view.Raft.LastContact >= contactWithin {
 			o.bad(facts.Host, "it has not heard from the leader %s", ago(view.Raft.LastContact))
 		}
 		if leader != nil && view.Raft.Applied+appliedLag < leader.Raft.Commit {

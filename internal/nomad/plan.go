@@ -188,7 +188,7 @@ func (p *planner) upgrade(facts HostFacts, step *Step) {
 	default:
 		step.Reason = facts.VersionRunning.String() + " to " + p.target.String()
 	}
-	for _, problem := range VersionProblems(step.From, p.target, facts.RaftProtocol, p.options.VersionOptions) {
+	for _, problem := range versionProblems(step.From, p.target, facts.RaftProtocol, p.options.VersionOptions) {
 		problem.Host = facts.Host
 		p.plan.Problems = append(p.plan.Problems, problem)
 	}
@@ -437,7 +437,7 @@ func (p *planner) pauses(survey Survey) {
 				lowest = min(lowest, facts.RaftProtocol)
 			}
 		}
-		switch why := CanTransferLeadership(step.From, lowest); {
+		switch why := canTransferLeadership(step.From, lowest); {
 		case alone:
 			p.plan.Pauses = append(p.plan.Pauses, step.Host+" is the only server: the control plane pauses for a few seconds while it restarts")
 		case why != "":

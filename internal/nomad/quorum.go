@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// FreshFor is how old a voter's own answer may be when a server is stopped on the strength of it.
-const FreshFor = time.Second
+// freshFor is how old a voter's own answer may be when a server is stopped on the strength of it.
+const freshFor = time.Second
 
-// ContactWithin is how recently a follower must have heard from the leader.
-const ContactWithin = time.Second
+// contactWithin is how recently a follower must have heard from the leader.
+const contactWithin = time.Second
 
 // Accepted are the risks that the user accepted by name. Nothing else loosens the quorum rule.
 type Accepted struct {
@@ -178,13 +178,13 @@ func uncountable(q StopQuestion, leader *AgentView, answer *Answer) string {
 	raft := view.Raft
 	age := q.Now.Sub(view.Asked)
 	switch {
-	case age > FreshFor || age < 0:
+	case age > freshFor || age < 0:
 		return fmt.Sprintf("its answer is %s old, and only one of the last second counts", age.Round(time.Millisecond))
 	case raft.State != Follower && raft.State != Leader:
 		return fmt.Sprintf("it is neither follower nor leader but %q", raft.State)
 	case raft.Term != leader.Raft.Term:
 		return fmt.Sprintf("it is in term %d and the leader %s in term %d", raft.Term, leader.Host, leader.Raft.Term)
-	case raft.State == Follower && raft.LastContact >= ContactWithin:
+	case raft.State == Follower && raft.LastContact >= contactWithin:
 		return "it has not heard from the leader " + ago(raft.LastContact)
 	case raft.Applied < q.Reached:
 		return fmt.Sprintf("it has applied index %d, and the leader had committed %d before it was asked", raft.Applied, q.Reached)

@@ -87,13 +87,13 @@ func TestVersionProblems(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.from+" to "+test.to, func(t *testing.T) {
-			words := Words(VersionProblems(version(test.from), version(test.to), test.protocol, VersionOptions{}))
+			words := Words(versionProblems(version(test.from), version(test.to), test.protocol, VersionOptions{}))
 			if (test.contains == "") != (words == "") || !strings.Contains(words, test.contains) {
 				t.Errorf("problems = %q, want %q", words, test.contains)
 			}
 		})
 	}
-	if problems := VersionProblems(version("1.2.6"), version("1.11.0"), 3, VersionOptions{AllowUnsupportedSkip: true}); problems != nil {
+	if problems := versionProblems(version("1.2.6"), version("1.11.0"), 3, VersionOptions{AllowUnsupportedSkip: true}); problems != nil {
 		t.Errorf("accepted skip: %v", problems)
 	}
 }

@@ -112,17 +112,17 @@ func (v Version) minor() int {
 	}
 }
 
-// MaximumSkip is how many minor versions the vendor's upgrade documentation lets one step span (Nomad 1.11
+// maximumSkip is how many minor versions the vendor's upgrade documentation lets one step span (Nomad 1.11
 // documentation; it was one for releases before 1.5).
-const MaximumSkip = 2
+const maximumSkip = 2
 
 // VersionOptions are the accepted risks that version rules know.
 type VersionOptions struct {
 	AllowUnsupportedSkip bool
 }
 
-// VersionProblems says why one agent must not go from a version to another.
-func VersionProblems(from, to Version, raftProtocol int, options VersionOptions) []Problem {
+// versionProblems says why one agent must not go from a version to another.
+func versionProblems(from, to Version, raftProtocol int, options VersionOptions) []Problem {
 	var problems []Problem
 	if !to.Known() {
 		return []Problem{{Text: "the version to upgrade to is not known"}}
@@ -140,9 +140,9 @@ func VersionProblems(from, to Version, raftProtocol int, options VersionOptions)
 		})
 		return problems
 	}
-	if distance := to.minor() - from.minor(); distance > MaximumSkip && !options.AllowUnsupportedSkip {
+	if distance := to.minor() - from.minor(); distance > maximumSkip && !options.AllowUnsupportedSkip {
 		problems = append(problems, Problem{
-			Text:   fmt.Sprintf("%s to %s spans %d minor versions, and at most %d are supported", from, to, distance, MaximumSkip),
+			Text:   fmt.Sprintf("%s to %s spans %d minor versions, and at most %d are supported", from, to, distance, maximumSkip),
 			Remedy: "upgrade to a version between first",
 		})
 	}
@@ -182,9 +182,9 @@ func badRelease(v Version) (string, bool) {
 	return "", false
 }
 
-// CanTransferLeadership tells whether leadership can be moved on request: from Nomad 1.7.0, with raft protocol 3 on
+// canTransferLeadership tells whether leadership can be moved on request: from Nomad 1.7.0, with raft protocol 3 on
 // every server. why is empty when it can.
-func CanTransferLeadership(leader Version, lowestProtocol int) (why string) {
+func canTransferLeadership(leader Version, lowestProtocol int) (why string) {
 	switch {
 	case !leader.AtLeast("1.7.0"):
 		return fmt.Sprintf("the leader runs %s, and leadership can be moved on request from 1.7.0 on", leader)

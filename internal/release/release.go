@@ -59,7 +59,7 @@ func Find(directory, version, architecture string) (string, error) {
 			continue
 		}
 		if !strings.HasSuffix(name, ".zip") {
-			if err := CheckArchitecture(path, architecture); err != nil {
+			if err := checkArchitecture(path, architecture); err != nil {
 				wrong = append(wrong, err.Error())
 				continue
 			}
@@ -72,8 +72,8 @@ func Find(directory, version, architecture string) (string, error) {
 	return "", fmt.Errorf("find Nomad %s for %s: %s has none of %s", version, architecture, directory, strings.Join(names, ", "))
 }
 
-// CheckArchitecture refuses a file that is not a Linux program for the architecture.
-func CheckArchitecture(path, architecture string) error {
+// checkArchitecture refuses a file that is not a Linux program for the architecture.
+func checkArchitecture(path, architecture string) error {
 	file, err := elf.Open(path)
 	if err != nil {
 		var format *elf.FormatError
@@ -121,7 +121,7 @@ func (c Cache) Prepare(ctx context.Context, source, architecture string) (Binary
 			return Binary{}, err
 		}
 	}
-	if err := CheckArchitecture(binary.Path, architecture); err != nil {
+	if err := checkArchitecture(binary.Path, architecture); err != nil {
 		return Binary{}, err
 	}
 	info, err := os.Stat(binary.Path)
