@@ -27,6 +27,7 @@ func TestLabLaws(t *testing.T) {
 	r.sub("a host with another key is refused", (*rig).changedHost)
 	r.sub("control characters of a host do not reach the terminal", (*rig).controlCharacters)
 	r.sub("staging that is killed leaves no partial file", (*rig).stagingKilled)
+	r.sub("staging goes on after the network was cut", (*rig).stagingCut)
 	r.sub("a full disk is refused before anything is written", (*rig).fullDisk)
 	r.sub("no stop while a voter is dead", (*rig).voterDead)
 	r.sub("no stop while a voter is cut from its peers", (*rig).voterCut)
@@ -123,10 +124,10 @@ func (r *rig) stagePlaybook(host, binary string) string {
 	return r.playbook("- hosts: " + host + "\n  become: true\n  tasks:\n    - nomad_facts:\n    - nomad_stage:\n        version: " + newVersion + "\n        binary: " + binary + "\n")
 }
 
-// stagingKilled kills drover once part of the binary has arrived.
-func (r *rig) stagingKilled() {
-	before := r.mainPIDs()
-	dir := r.path("s1", "usr/local/bin")
+// beginStaging returns once part of the binary has arrived on a host.
+func (r *rig) beginStaging(host string) *started {
+	r.t.Helper()
+	dir := r.path(host, "usr/local/bin")
 	partial := func() bool {
 		found, _ := filepath.Glob(filepath.Join(dir, ".nomad.drover-*"))
 		found = append(found, filepath.Join(dir, "nomad.drover-"+newVersion)) // where it must not be yet
@@ -135,13 +136,19 @@ func (r *rig) stagingKilled() {
 			return err == nil && info.Size() > 1<<20
 		})
 	}
-	s := r.begin("run", r.stagePlaybook("s1", r.binary))
+	s := r.begin("run", r.stagePlaybook(host, r.binary))
 	for end := time.Now().Add(time.Minute); !partial(); {
 		if time.Now().After(end) {
 			r.t.Fatal("no partial file was seen while the binary was staged")
 		}
 	}
-	s.kill()
+	return s
+}
+
+func (r *rig) stagingKilled() {
+	before := r.mainPIDs()
+	dir := r.path("s1", "usr/local/bin")
+	r.beginStaging("s1").kill()
 	r.wantNotStaged(dir)
 	r.eventually("the partial file to go", 20*time.Second, func() bool {
 		found, _ := filepath.Glob(filepath.Join(dir, ".nomad*"))
@@ -152,6 +159,22 @@ func (r *rig) stagingKilled() {
 	r.must("run", r.stagePlaybook("s1", r.binary))
 	if _, err := os.Stat(filepath.Join(dir, "nomad.drover-"+newVersion)); err != nil {
 		r.t.Error(err)
+	}
+}
+
+// stagingCut takes the host off the network for a moment.
+func (r *rig) stagingCut() {
+	s := r.beginStaging("s3")
+	if err := r.lab.Cut(r.t.Context(), "s3"); err != nil {
+		r.t.Fatal(err)
+	}
+	r.wantNotStaged(r.path("s3", "usr/local/bin"))
+	if err := r.lab.Heal(r.t.Context(), "s3"); err != nil {
+		r.t.Fatal(err)
+	}
+	wantAnswer(r.t, s.end(r.t, time.Minute), exitOK)
+	if out := r.onHost("s3", "/usr/local/bin/nomad.drover-"+newVersion, "version"); !strings.HasPrefix(out, "Nomad v"+newVersion) {
+		r.t.Errorf("staged was %q", out)
 	}
 }
 
