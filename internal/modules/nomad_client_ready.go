@@ -59,8 +59,8 @@ func nomadClientReady(ctx context.Context, call *Call) (*Result, error) {
 		}
 		say.say("waiting for the client: " + nomad.Words(problems))
 		if wait.For(ctx, pollEvery) != nil {
-			return nil, fmt.Errorf("the client is not well after %s: %s\nlast lines of %s:\n  %s", call.Args.Duration("timeout"), nomad.Words(problems),
-				facts.Unit, joinLines(journalLines(context.WithoutCancel(ctx), call.Host, facts.Unit)))
+			return nil, withLog(fmt.Sprintf("the client is not well after %s: %s", call.Args.Duration("timeout"), nomad.Words(problems)),
+				facts.Unit, journalLines(ctx, call.Host, facts.Unit))
 		}
 	}
 	if swapped && !record.Settled {

@@ -31,6 +31,8 @@ const (
 	pollEvery = 80 * time.Millisecond
 	// voiceTimeout is how long a server may take to answer for itself when others wait for its word.
 	voiceTimeout = 2 * time.Second
+	// journalTimeout is how long a host may take to show the last lines of a unit that is in trouble.
+	journalTimeout = 5 * time.Second
 	// defaultUnit is the unit of HashiCorp's packages.
 	defaultUnit = "nomad.service"
 )
@@ -305,13 +307,20 @@ func agentOf(ctx context.Context, host Host, unit string) (wire.AgentResult, err
 	return result, err
 }
 
-// journalLines returns the last lines of the unit, for an error text.
+// journalLines returns the last lines of the unit, for an error text; also when the time of what failed has run out.
 func journalLines(ctx context.Context, host Host, unit string) []string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), journalTimeout)
+	defer cancel()
 	var result wire.UnitLogResult
 	if err := host.Call(ctx, wire.UnitLog{Name: unit, Lines: 20}, nil, &result); err != nil {
 		return []string{"(the unit's log cannot be read: " + err.Error() + ")"}
 	}
 	return result.Lines
+}
+
+// withLog is an error that ends with the last lines of the unit.
+func withLog(what, unit string, lines []string) error {
+	return fmt.Errorf("%s\nlast lines of %s:\n  %s", what, unit, strings.Join(lines, "\n  "))
 }
 
 // toVersion is what the modules begin with that bring one host to a version: the way to its cluster, which the caller
@@ -349,5 +358,3 @@ func acceptArgs() []Arg {
 func accepted(call *Call) nomad.Accepted {
 	return nomad.Accepted{Down: call.Args.Strings("accept_down"), Outage: call.Args.Bool("accept_outage")}
 }
-
-func joinLines(lines []string) string { return strings.Join(lines, "\n  ") }

@@ -103,7 +103,7 @@ func awaitHealthyServer(ctx context.Context, c *cluster, target nomad.Version, r
 			if len(problems) == 0 {
 				problems = []nomad.Problem{{Host: c.call.Name, Text: "it has not been well for long enough"}}
 			}
-			return fmt.Errorf("the server is not well after %s: %s\nlast lines of %s:\n  %s", timeout, nomad.Words(problems), w.unit, joinLines(journalLines(context.WithoutCancel(ctx), w.host, w.unit)))
+			return withLog(fmt.Sprintf("the server is not well after %s: %s", timeout, nomad.Words(problems)), w.unit, journalLines(ctx, w.host, w.unit))
 		}
 	}
 }

@@ -321,7 +321,7 @@ func (s *swap) failure(ctx context.Context, what, hint string, lines []string) e
 	if hint != "" {
 		text += "; " + hint
 	}
-	return fmt.Errorf("%s\nlast lines of %s:\n  %s", text, s.facts.Unit, strings.Join(lines, "\n  "))
+	return withLog(text, s.facts.Unit, lines)
 }
 
 // afterwards waits for what only the API can show.
