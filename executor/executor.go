@@ -24,6 +24,7 @@ import (
 
 	"drover/internal/event"
 	"drover/internal/expression"
+	"drover/internal/modules"
 )
 
 // run is the state of one run.
@@ -77,6 +78,7 @@ func newRun(ctx context.Context, options Options) (*run, func()) {
 		gone:        map[string]event.Status{},
 		started:     options.StartAt == "",
 	}
+	r.Run.Turn = modules.NewTurn()
 	soft, stop := context.WithCancelCause(ctx)
 	hard, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	r.soft, r.hard = soft, hard

@@ -145,6 +145,7 @@ type Run struct {
 	Cache       string                   // kept between runs, 0700, for binaries; "": in Directory
 	Holder      string                   // who runs it
 	Environment func(name string) string // of the bastion, NOMAD_* only
+	Turn        *Turn                    // set by the executor: what only one task of the run may do at a time
 }
 
 // Result is what a module did.

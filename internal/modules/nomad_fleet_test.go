@@ -60,10 +60,12 @@ type fakeAgent struct {
 	ended    bool
 	log      []string // operations in order
 	prepared func()   // runs after a swap was prepared
-	process  []wire.AllocProcess
-	ran      []string // the last program
-	received int      // bytes of bodies
-	left     []wire.SwapOutcome
+	// committed runs when it is committed, with the cluster's lock held.
+	committed func()
+	process   []wire.AllocProcess
+	ran       []string // the last program
+	received  int      // bytes of bodies
+	left      []wire.SwapOutcome
 	// copyFails makes cp break off.
 	copyFails bool
 	starting  bool // Type=notify, and not ready yet
@@ -300,6 +302,9 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 		a.log[len(a.log)-1] += " " + q.Signal
 		return wire.SwapPrepareResult{Token: "t"}, nil
 	case wire.SwapCommit:
+		if a.committed != nil {
+			a.committed()
+		}
 		return a.swap(), nil
 	case wire.SwapRevert:
 		a.version, a.disk, a.ended, a.pid = "1.10.5", "1.10.5", false, a.pid+1000

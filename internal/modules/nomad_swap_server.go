@@ -61,8 +61,14 @@ func (s *swap) interrupted(err error, problems []nomad.Problem) error {
 	return refuse("%s: the server was not stopped: %w while waiting for its cluster: %s", s.call.Name, err, nomad.Words(problems))
 }
 
-// prepareAskCommit is the part whose order matters. It reports problems instead of committing.
+// prepareAskCommit is the part whose order matters. It reports problems instead of committing. One server of the run at
+// a time does it: the next one's question comes when this one has been started again.
 func (s *swap) prepareAskCommit(ctx context.Context, reached uint64, problems *[]nomad.Problem) (wire.SwapOutcome, error) {
+	end, err := s.call.Run.Turn.Take(ctx)
+	if err != nil {
+		return wire.SwapOutcome{}, fmt.Errorf("%s: nothing was stopped: %w", s.call.Name, err)
+	}
+	defer end()
 	permission, err := s.open(ctx)
 	if err != nil {
 		return wire.SwapOutcome{}, err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -186,6 +187,42 @@ func TestNomadSwapMovesLeadershipThatCameToItWhileItPrepared(t *testing.T) {
 	c.must("s1", "nomad_swap", toNew)
 	if len(c.transfers) != 1 {
 		t.Errorf("it stopped as leader: transfers %v, log %v", c.transfers, a.log)
+	}
+}
+
+// TestNomadSwapStopsOneServerAtATime runs two servers of one batch, as a playbook without serial does.
+func TestNomadSwapStopsOneServerAtATime(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.run.Turn = NewTurn()
+	c.factsOfAll()
+	c.staged("1.11.0")
+	inside, most, both := 0, 0, make(chan struct{})
+	for _, name := range []string{"s1", "s2"} {
+		c.agent(name).prepared = func() {
+			c.mu.Lock()
+			inside++
+			if most = max(most, inside); inside == 2 {
+				close(both)
+			}
+			c.mu.Unlock()
+			select {
+			case <-both:
+			case <-time.After(300 * time.Millisecond):
+			}
+		}
+		c.agent(name).committed = func() { inside-- }
+	}
+	var group sync.WaitGroup
+	for _, name := range []string{"s1", "s2"} {
+		group.Go(func() {
+			if _, err := c.do(t.Context(), name, "nomad_swap", toNew); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	group.Wait()
+	if most != 1 {
+		t.Errorf("%d servers were between the question and the stop at once", most)
 	}
 }
 
