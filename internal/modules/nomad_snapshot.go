@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"drover/internal/expression"
+	"drover/internal/landing"
 	"drover/internal/nomad"
 	"drover/internal/wire"
 )
@@ -100,7 +101,7 @@ func (c *cluster) saveSnapshot(ctx context.Context, host, target string) (int64,
 	if err != nil {
 		return 0, err
 	}
-	return saveFile(target, func(file *os.File) error {
+	return landing.File(target, func(file *os.File) error {
 		err := nomad.Snapshot(ctx, client, file)
 		if nomad.IsIdleSnapshotError(err) {
 			c.call.Say("the idle cluster refuses a snapshot until something is written; writing the scheduler's configuration back unchanged")
@@ -117,27 +118,6 @@ func (c *cluster) saveSnapshot(ctx context.Context, host, target string) (int64,
 		}
 		return nomad.VerifySnapshot(file)
 	})
-}
-
-// saveFile writes a file of mode 0600 whole or not at all, and returns its size.
-func saveFile(target string, fill func(*os.File) error) (int64, error) {
-	file, err := os.CreateTemp(filepath.Dir(target), ".new-*")
-	if err != nil {
-		return 0, err
-	}
-	defer os.Remove(file.Name())
-	defer file.Close()
-	if err := fill(file); err != nil {
-		return 0, err
-	}
-	if err := file.Sync(); err != nil {
-		return 0, err
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), os.Rename(file.Name(), target)
 }
 
 const (
@@ -165,7 +145,7 @@ func (c *cluster) saveKeystore(ctx context.Context, facts nomad.HostFacts) (stri
 		return "", fmt.Errorf("list %s: code %d, %d files: %s", directory, found.RC, len(names), strings.TrimSpace(found.Stderr))
 	}
 	target := filepath.Join(c.call.Run.Directory, "keystore-"+facts.NodeName+".tar")
-	_, err := saveFile(target, func(file *os.File) error {
+	_, err := landing.File(target, func(file *os.File) error {
 		archive := tar.NewWriter(file)
 		for _, name := range names {
 			var content bytes.Buffer

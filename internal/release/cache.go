@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"drover/internal/landing"
 )
 
 const (
@@ -84,7 +86,8 @@ func (c Cache) hash(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return sum, land(remembered, func(w io.Writer) error { _, err := w.Write(text); return err })
+	_, err = landing.File(remembered, func(file *os.File) error { _, err := file.Write(text); return err })
+	return sum, err
 }
 
 func hashFile(ctx context.Context, path string) (string, error) {
@@ -113,19 +116,6 @@ func (r reader) Read(p []byte) (int, error) {
 	return r.from.Read(p)
 }
 
-// land writes a file whole or not at all.
-func land(path string, write func(io.Writer) error) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name())
-	if err := errors.Join(write(file), file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(file.Name(), path)
-}
-
 // unzip takes the member `nomad` out of a release zip.
 func (c Cache) unzip(ctx context.Context, source, target string) error {
 	if _, err := os.Stat(target); err == nil {
@@ -148,10 +138,11 @@ func (c Cache) unzip(ctx context.Context, source, target string) error {
 			return fmt.Errorf("open nomad in %s: %w", source, err)
 		}
 		defer content.Close()
-		return land(target, func(w io.Writer) error {
-			_, err := io.Copy(w, io.LimitReader(reader{ctx, content}, maximumBinary))
+		_, err = landing.File(target, func(file *os.File) error {
+			_, err := io.Copy(file, io.LimitReader(reader{ctx, content}, maximumBinary))
 			return err
 		})
+		return err
 	}
 	return fmt.Errorf("%s has no member nomad, so it is not a Nomad release", source)
 }
@@ -166,14 +157,15 @@ func (c Cache) compress(ctx context.Context, source, target string) error {
 		return err
 	}
 	defer file.Close()
-	return land(target, func(w io.Writer) error {
-		encoder, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest))
+	_, err = landing.File(target, func(packed *os.File) error {
+		encoder, err := zstd.NewWriter(packed, zstd.WithEncoderLevel(zstd.SpeedFastest))
 		if err != nil {
 			return err
 		}
 		_, err = io.Copy(encoder, reader{ctx, file})
 		return errors.Join(err, encoder.Close())
 	})
+	return err
 }
 
 // checkSums compares a release file with the SHA256SUMS beside it, where there is one.
