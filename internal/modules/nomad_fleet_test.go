@@ -56,10 +56,11 @@ type fakeAgent struct {
 	drivers  map[string]nomad.Driver
 	alive    bool // the API answers
 	// broken makes the next process of a client end at once.
-	broken   bool
-	ended    bool
-	log      []string // operations in order
-	prepared func()   // runs after a swap was prepared
+	broken       bool
+	ended        bool
+	log          []string // operations in order
+	prepared     func()   // runs after a swap was prepared
+	lostInCommit bool
 	// committed runs when it is committed, with the cluster's lock held.
 	committed func()
 	process   []wire.AllocProcess
@@ -302,6 +303,9 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 		a.log[len(a.log)-1] += " " + q.Signal
 		return wire.SwapPrepareResult{Token: "t"}, nil
 	case wire.SwapCommit:
+		if a.lostInCommit {
+			return nil, &Unreachable{Host: a.name, Err: errors.New("connection lost")}
+		}
 		if a.committed != nil {
 			a.committed()
 		}

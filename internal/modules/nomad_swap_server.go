@@ -84,7 +84,11 @@ func (s *swap) prepareAskCommit(ctx context.Context, reached uint64, problems *[
 	if leader := leaderOf(answers); leader != nil {
 		s.record.Servers, s.record.Reached = leader.Raft.Servers, leader.Raft.Commit
 	}
-	return s.commit(ctx, permission, prepared)
+	outcome, err := s.commit(ctx, permission, prepared)
+	if err != nil && !errors.Is(err, errPermissionOld) {
+		s.call.Run.Turn.Lose(fmt.Errorf("how the stop of %s ended is not known, so no other server of this run may be stopped", s.call.Name))
+	}
+	return outcome, err
 }
 
 // voters asks all servers for themselves, and names the index that the leader has committed.

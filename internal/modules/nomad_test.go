@@ -226,6 +226,20 @@ func TestNomadSwapStopsOneServerAtATime(t *testing.T) {
 	}
 }
 
+// TestNomadSwapStopsNoServerAfterOneOfUnknownState loses the connection to a server in its commit: it may still answer, and
+// stop a moment later.
+func TestNomadSwapStopsNoServerAfterOneOfUnknownState(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.run.Turn = NewTurn()
+	c.factsOfAll()
+	c.staged("1.11.0")
+	c.agent("s2").lostInCommit = true
+	if _, err := c.do(t.Context(), "s2", "nomad_swap", toNew); err == nil || !strings.Contains(err.Error(), "ends by itself on the host") {
+		t.Errorf("error %v", err)
+	}
+	refused(t, c, "how the stop of s2 ended is not known")
+}
+
 func TestNomadSwapRepairsADownServer(t *testing.T) {
 	c := newFakeCluster(t, 3, 0)
 	c.factsOfAll()
