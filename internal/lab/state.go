@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"drover/internal/landing"
 )
 
 // state is what a lab's folder remembers of it.
@@ -82,13 +84,8 @@ func (l *Lab) writeFile(name, text string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("write the lab's %s: %w", name, err)
 	}
-	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
-		return fmt.Errorf("write the lab's %s: %w", name, err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("write the lab's %s: %w", name, err)
-	}
-	return nil
+	_, err := landing.File(path, func(file *os.File) error { _, err := file.WriteString(text); return err })
+	return err
 }
 
 // Open finds a lab that stands.
