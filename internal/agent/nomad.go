@@ -84,7 +84,7 @@ func (a *Agent) describeProcess(ctx context.Context, pid int, result *wire.Agent
 	if err != nil {
 		return
 	}
-	result.Running, result.StartTicks, result.Cmdline = true, ticks, cmdline(pid)
+	result.Running, result.StartTicks, result.Cmdline = true, ticks, newRedactor().arguments(cmdline(pid))
 	result.Exe, result.ExeDeleted = strings.TrimSuffix(target, deleted), strings.HasSuffix(target, deleted)
 	result.ExeInode = id.Inode
 	if now, err := idOf(result.Exe); err != nil || now != id {

@@ -17,7 +17,8 @@ import (
 
 // manager is systemd, over D-Bus. Root talks to systemd directly, so that a dead dbus-daemon stops nobody.
 type manager struct {
-	conn *dbus.Conn
+	conn     *dbus.Conn
+	redactor redactor
 }
 
 func connectSystemd(ctx context.Context) (*manager, error) {
@@ -32,7 +33,7 @@ func connectSystemd(ctx context.Context) (*manager, error) {
 	if err != nil {
 		return nil, failure(wire.KindFailed, "talk to systemd: %v", err)
 	}
-	return &manager{conn: conn}, nil
+	return &manager{conn: conn, redactor: newRedactor()}, nil
 }
 
 func (m *manager) close() { m.conn.Close() }
@@ -88,7 +89,7 @@ func (m *manager) service(ctx context.Context, name string) (service, error) {
 		environment: p.list("Environment"), workingDir: p.text("WorkingDirectory"), job: p.job(),
 	}
 	if commands := p.commands("ExecStart"); len(commands) > 0 {
-		s.ExecStartPath, s.ExecStart = commands[0].path, commands[0].argv
+		s.ExecStartPath, s.ExecStart = commands[0].path, m.redactor.arguments(commands[0].argv)
 	}
 	for _, f := range p.envFiles() {
 		s.envFiles = append(s.envFiles, f)
