@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -69,15 +70,18 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	if _, err := nomad.Batches(nil, u.batch, u.perDC); err != nil {
 		return nil, usageError("--batch: %w", err)
 	}
-	for _, file := range []string{u.binary, u.binaryDir} {
-		if _, err := os.Stat(file); file != "" && err != nil {
-			return nil, usageError("the new Nomad: %w", err)
-		}
+	binary, err := newNomad(u.binary, false)
+	if err != nil {
+		return nil, err
+	}
+	binaryDir, err := newNomad(u.binaryDir, true)
+	if err != nil {
+		return nil, err
 	}
 	vars := expression.NewMap()
 	vars.Set("version", u.to)
-	vars.Set("binary", u.binary)
-	vars.Set("binary_dir", u.binaryDir)
+	vars.Set("binary", binary)
+	vars.Set("binary_dir", binaryDir)
 	vars.Set("only", map[bool]string{true: "servers"}[u.servers]+map[bool]string{true: "clients"}[u.clients])
 	vars.Set("stop_signal", u.stopSignal)
 	vars.Set("allow_leave", u.allowLeave)
@@ -85,6 +89,23 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	vars.Set("accept_down", expression.FromGo(u.down))
 	vars.Set("skip_unreachable", u.skip)
 	return vars, nil
+}
+
+// newNomad is the path that a flag names, absolute: a playbook looks for others beside itself, and the user means the working directory.
+func newNomad(path string, directory bool) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", usageError("the new Nomad: %w", err)
+	case info.IsDir() && !directory:
+		return "", usageError("--binary: %s is a directory; --binary-dir takes those", path)
+	case !info.IsDir() && directory:
+		return "", usageError("--binary-dir: %s is not a directory; --binary takes a file", path)
+	}
+	return filepath.Abs(path)
 }
 
 func newPlanCommand(s streams) *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,7 +19,7 @@ func nomadPreflightModule() Module {
 		Name:  "nomad_preflight",
 		Short: "Say everything that stands in the way of an upgrade, before anything is touched",
 		Doc: "Run once. Looks at every host of the inventory that nomad_facts has not seen, compares the inventory with the servers that the cluster has, applies the rules of versions, " +
-			"stop signals and quorum, and tries every capability that the token will need. All problems are named, not only the first. The result holds the plan: each host's step, in order. " + unitDoc,
+			"stop signals and quorum, tries every capability that the token will need, and where the new binary is named, sees that it is one for every host. All problems are named, not only the first. The result holds the plan: each host's step, in order. " + unitDoc,
 		Args: append([]Arg{
 			versionArg(),
 			{Name: "only", Kind: String, Choices: []string{"servers", "clients"}, Doc: "Plan only these."},
@@ -27,9 +28,10 @@ func nomadPreflightModule() Module {
 			{Name: "allow_unsupported_skip", Kind: Boolean, Default: false, Doc: "Accept more than two minor versions at once."},
 			{Name: "hosts", Kind: List, Doc: "Plan only these hosts; the others are looked at and left alone. Without it: all."},
 			{Name: "skip_unreachable", Kind: Boolean, Default: false, Doc: "Go on without hosts that cannot be reached, except servers of the cluster."},
-		}, acceptArgs()...),
-		Local: true, // it reaches every host through the fleet, and no one host may be needed for that
-		Check: CheckReads,
+		}, append(binaryArgs(), acceptArgs()...)...),
+		Exclusive: [][]string{{"binary", "directory"}},
+		Local:     true, // it reaches every host through the fleet, and no one host may be needed for that
+		Check:     CheckReads,
 		Returns: []Arg{
 			{Name: "verdict", Kind: String, Doc: "clean, changes or refused."},
 			{Name: "plan", Kind: Dict, Doc: "target, steps (host, role, action, from, to, reason), problems, warnings, pauses."},
@@ -57,6 +59,7 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 		SkipUnreachable: call.Args.Bool("skip_unreachable"),
 		Hosts:           call.Args.Strings("hosts"),
 	})
+	plan.Problems = append(plan.Problems, binaryProblems(ctx, call, survey, &plan)...)
 	result := &Result{Data: expression.MapOf("verdict", plan.Verdict(), "plan", expression.FromGo(plan))}
 	switch plan.Verdict() {
 	case nomad.VerdictRefused:
@@ -77,6 +80,30 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 		result.Message = fmt.Sprintf("%d of %d hosts to upgrade to %s", changes, len(plan.Steps), target)
 	}
 	return result, nil
+}
+
+// binaryProblems says for which architectures of the hosts to upgrade the new binary is missing or unfit, where the task names one.
+func binaryProblems(ctx context.Context, call *Call, survey nomad.Survey, plan *nomad.Plan) []nomad.Problem {
+	if call.Args.String("binary") == "" && call.Args.String("directory") == "" {
+		return nil
+	}
+	var problems []nomad.Problem
+	asked := map[string]bool{}
+	for _, step := range plan.Steps {
+		i := slices.IndexFunc(survey.Hosts, func(f nomad.HostFacts) bool { return f.Host == step.Host })
+		if step.Action != nomad.ActionUpgrade || i < 0 || asked[survey.Hosts[i].Architecture] {
+			continue
+		}
+		machine := survey.Hosts[i].Architecture
+		asked[machine] = true
+		if _, err := prepareBinary(ctx, call, plan.Target, machine); err != nil {
+			problems = append(problems, nomad.Problem{
+				Text:   fmt.Sprintf("there is no new binary for hosts such as %s (%s): %v", step.Host, machine, err),
+				Remedy: "name a Nomad binary or release zip for every architecture",
+			})
+		}
+	}
+	return problems
 }
 
 // surveyAtOnce bounds how many hosts are looked at together.

@@ -24,11 +24,7 @@ func nomadStageModule() Module {
 		Doc: "Finds the binary for the host's architecture, verifies its checksum, compresses it once for all hosts and sends it where the host does " +
 			"not have it yet. On the host it is run once for its version, and the configuration is tried with it as the unit's user; a rejection fails. " +
 			"Nothing that runs is touched. A host that already runs the version is left alone. " + unitDoc,
-		Args: []Arg{
-			versionArg(),
-			{Name: "binary", Kind: Path, Doc: "A Nomad binary or a release zip."},
-			{Name: "directory", Kind: Path, Aliases: []string{"binary_dir"}, Doc: "A directory of release zips (nomad_1.11.0_linux_amd64.zip) or binaries (nomad-1.11.0, nomad); the one for the host is picked."},
-		},
+		Args:      append([]Arg{versionArg()}, binaryArgs()...),
 		Exclusive: [][]string{{"binary", "directory"}},
 		Check:     CheckFull,
 		Returns: []Arg{
@@ -41,6 +37,14 @@ func nomadStageModule() Module {
     version: 1.11.0
     directory: releases/`,
 		Run: nomadStage,
+	}
+}
+
+// binaryArgs say where the new Nomad is, on the bastion.
+func binaryArgs() []Arg {
+	return []Arg{
+		{Name: "binary", Kind: Path, Doc: "A Nomad binary or a release zip."},
+		{Name: "directory", Kind: Path, Aliases: []string{"binary_dir"}, Doc: "A directory of release zips (nomad_1.11.0_linux_amd64.zip) or binaries (nomad-1.11.0, nomad); the one for the host is picked."},
 	}
 }
 

@@ -415,6 +415,28 @@ func TestNomadPreflightNamesMissingRights(t *testing.T) {
 	}
 }
 
+func TestNomadPreflightLooksAtTheNewBinary(t *testing.T) {
+	c := newFakeCluster(t, 3, 1)
+	c.factsOfAll()
+	empty := t.TempDir()
+	script := filepath.Join(empty, "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, where := range map[string]struct{ argument, path, want string }{
+		"a directory without one": {"binary_dir", empty, empty + " has none of nomad_1.11.0_linux_amd64.zip"},
+		"not a program":           {"binary", script, script + " is not a Linux program"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := c.do(t.Context(), "s1", "nomad_preflight", map[string]any{"version": "1.11.0", where.argument: where.path})
+			var refused interface{ Refused() bool }
+			if !errors.As(err, &refused) || !strings.Contains(err.Error(), where.want) || !strings.Contains(err.Error(), "1 problems") {
+				t.Errorf("want one refusal with %q, got %v", where.want, err)
+			}
+		})
+	}
+}
+
 func TestNomadStageSendsOnceAndOnlyWhereNeeded(t *testing.T) {
 	c := newFakeCluster(t, 1, 1)
 	c.factsOfAll()
