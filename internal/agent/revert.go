@@ -74,6 +74,7 @@ func keepState(from, dir string) error {
 	}
 	_, err = io.Copy(out, in)
 	if err = errors.Join(err, out.Close()); err != nil {
+		os.Remove(partial) // on a full disk the outcome needs its place
 		return fmt.Errorf("copy the client's state: %w", err)
 	}
 	return os.Rename(partial, filepath.Join(dir, stateCopy))

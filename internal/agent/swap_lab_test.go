@@ -242,6 +242,9 @@ func TestLabSwap(t *testing.T) {
 		{"power fails in the middle", powerFails},
 		{"an old agent that dies first is not started again over the new state", oldDiesFirst},
 		{"killed at every step", killedEverywhere},
+		{"state that cannot be kept brings the old binary back at once", uncopied},
+		{"a signal that another drop-in overrules stops nothing", overruled},
+		{"a disk that takes no record leaves nothing stopped", unrecorded},
 		{"the gap", gap},
 	} {
 		t.Run(test.name, func(t *testing.T) {

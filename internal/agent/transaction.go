@@ -36,7 +36,11 @@ const (
 func Swap(ctx context.Context, dir string) error {
 	r, err := openRecord(dir)
 	if err != nil {
-		return fmt.Errorf("read the record %s: %w", dir, err)
+		err = fmt.Errorf("read the record %s: %w", dir, err)
+		if r, unwritable := readRecord(dir); unwritable == nil && !r.ended() {
+			err = errors.Join(err, startUnrecorded(ctx, r))
+		}
+		return err
 	}
 	defer r.close()
 	if err := unix.Flock(int(r.out.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
