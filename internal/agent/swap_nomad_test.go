@@ -84,7 +84,8 @@ func (b *bench) outage(do func()) time.Duration {
 	b.t.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); do() }()
-	var from, last time.Time
+	var from time.Time
+	last := time.Now() // the outage may have begun before the first question
 	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); {
 		ctx, cancel := context.WithTimeout(b.ctx, time.Second)
 		err := b.lab.Call(ctx, b.host, "GET", "/v1/agent/self", nil, nil)
