@@ -78,7 +78,7 @@ func newRun(ctx context.Context, options Options) (*run, func()) {
 		gone:        map[string]event.Status{},
 		started:     options.StartAt == "",
 	}
-	r.Run.Turn = modules.NewTurn()
+	r.Run.Turn, r.Run.Sightings = modules.NewTurn(), modules.NewSightings()
 	soft, stop := context.WithCancelCause(ctx)
 	hard, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	r.soft, r.hard = soft, hard

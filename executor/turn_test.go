@@ -14,4 +14,7 @@ func TestTasksOfARunShareATurn(t *testing.T) {
 	if one.Run.Turn == nil || one.Run.Turn == other.Run.Turn {
 		t.Errorf("turns %p and %p", one.Run.Turn, other.Run.Turn)
 	}
+	if one.Run.Sightings == nil || one.Run.Sightings == other.Run.Sightings {
+		t.Errorf("sightings %p and %p", one.Run.Sightings, other.Run.Sightings)
+	}
 }

@@ -146,6 +146,7 @@ type Run struct {
 	Holder      string                   // who runs it
 	Environment func(name string) string // of the bastion, NOMAD_* only
 	Turn        *Turn                    // set by the executor: what only one task of the run may do at a time
+	Sightings   *Sightings               // set by the executor: what the run saw of hosts that are not its own
 }
 
 // Result is what a module did.

@@ -87,8 +87,16 @@ func (c *cluster) readFact(host, name string, into any) bool {
 	return err == nil && json.Unmarshal(text, into) == nil
 }
 
-// facts returns what nomad_facts, or a survey of this call, found on a host.
+// facts returns what nomad_facts, a survey of this call, or else an earlier survey of the run found on a host.
 func (c *cluster) facts(host string) (nomad.HostFacts, bool) {
+	if facts, ok := c.ownFacts(host); ok {
+		return facts, true
+	}
+	return c.call.Run.Sightings.of(host)
+}
+
+// ownFacts returns what nomad_facts, or a survey of this call, found on a host.
+func (c *cluster) ownFacts(host string) (nomad.HostFacts, bool) {
 	c.mu.Lock()
 	found, looked := c.looked[host]
 	c.mu.Unlock()

@@ -119,7 +119,7 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 	slots := make(chan struct{}, surveyAtOnce)
 	var group sync.WaitGroup
 	for i, name := range names {
-		facts, ok := c.facts(name)
+		facts, ok := c.ownFacts(name)
 		if ok {
 			found[i] = facts
 			continue
@@ -136,6 +136,7 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.looked[name] = found[i]
+			c.call.Run.Sightings.note(name, found[i])
 		})
 	}
 	if len(unknown) > 0 {

@@ -88,7 +88,7 @@ func (c *cluster) changesAhead() (bool, error) {
 		return false, err
 	}
 	for _, name := range c.call.Fleet.Names("all") {
-		if facts, ok := c.facts(name); ok && facts.Role != "none" && !facts.Upgraded(target) {
+		if facts, ok := c.ownFacts(name); ok && facts.Role != "none" && !facts.Upgraded(target) {
 			return true, nil
 		}
 	}

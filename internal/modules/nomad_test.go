@@ -190,6 +190,29 @@ func TestNomadSwapMovesLeadershipThatCameToItWhileItPrepared(t *testing.T) {
 	}
 }
 
+// TestNomadSwapAsksServersThatTheRunLeavesOut upgrades the leader alone, as --limit does: the votes of the others count, and
+// leadership moves to one of them first.
+func TestNomadSwapAsksServersThatTheRunLeavesOut(t *testing.T) {
+	c := newFakeCluster(t, 3, 0)
+	c.run.Sightings = NewSightings()
+	c.must("s3", "nomad_facts", nil)
+	if message := c.must("s3", "nomad_preflight", map[string]any{"version": "1.11.0", "hosts": []any{"s3"}}).Message; !strings.Contains(message, "1 of 3 hosts to upgrade") {
+		t.Error(message)
+	}
+	c.staged("1.11.0")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := c.do(ctx, "s3", "nomad_swap", toNew); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.transfers) != 1 || c.transfers[0] == "s3" {
+		t.Errorf("transfers %v: the old leader stopped first", c.transfers)
+	}
+	if c.must("s3", "nomad_snapshot", toNew).Changed {
+		t.Error("a snapshot for servers that the run leaves alone")
+	}
+}
+
 // TestNomadSwapStopsOneServerAtATime runs two servers of one batch, as a playbook without serial does.
 func TestNomadSwapStopsOneServerAtATime(t *testing.T) {
 	c := newFakeCluster(t, 3, 0)
