@@ -135,6 +135,8 @@ type Call struct {
 	Become bool
 	// Environment is the keyword environment: variables for the processes that the task starts on the host.
 	Environment map[string]string
+	// Interrupted is closed by the first interrupt of the run: what has not begun to change anything gives up then. Nil: never.
+	Interrupted <-chan struct{}
 	Run         Run
 }
 

@@ -25,13 +25,14 @@ import (
 
 // fakeCluster is a Nomad cluster in memory: each agent answers HTTP over pipes, as fakeHost's tunnel.
 type fakeCluster struct {
-	t      *testing.T
-	mu     sync.Mutex
-	agents []*fakeAgent
-	facts  map[string]*expression.Map
-	vars   map[string]any // of all hosts
-	said   []string
-	run    Run
+	interrupted <-chan struct{}
+	t           *testing.T
+	mu          sync.Mutex
+	agents      []*fakeAgent
+	facts       map[string]*expression.Map
+	vars        map[string]any // of all hosts
+	said        []string
+	run         Run
 	// stuck makes snapshots fail until something is written; denied answers 403 to what needs management.
 	stuck, denied bool
 	writes        int
@@ -134,7 +135,7 @@ func (c *fakeCluster) do(ctx context.Context, host, module string, args map[stri
 		c.t.Fatal(err)
 	}
 	call := &Call{
-		Name: host, Args: decoded, Fleet: c, Become: true, Run: c.run,
+		Name: host, Args: decoded, Fleet: c, Become: true, Run: c.run, Interrupted: c.interrupted,
 		Say: func(format string, args ...any) {
 			c.mu.Lock()
 			defer c.mu.Unlock()

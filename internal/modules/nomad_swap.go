@@ -14,6 +14,7 @@ import (
 
 	"drover/internal/expression"
 	"drover/internal/nomad"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -83,6 +84,8 @@ type swap struct {
 	backup string
 	voice  voice
 	record swapFact
+	// leaderless is since when no server has been seen to lead; zero while one does.
+	leaderless time.Time
 }
 
 func nomadSwap(ctx context.Context, call *Call) (*Result, error) {
@@ -176,6 +179,17 @@ func crashLooping(unit wire.UnitState) bool {
 		return false
 	}
 	return true
+}
+
+// waitToStop lets a moment pass before the next look at whether the agent may be stopped. Nothing has been stopped yet, so the
+// first interrupt ends the wait.
+func (s *swap) waitToStop(ctx context.Context) error {
+	select {
+	case <-s.call.Interrupted:
+		return errors.New("interrupted")
+	default:
+		return wait.For(ctx, pollEvery)
+	}
 }
 
 func (s *swap) running() string {

@@ -26,7 +26,7 @@ func (s *swap) stopClient(ctx context.Context) (wire.SwapOutcome, error) {
 			return wire.SwapOutcome{}, fmt.Errorf("%s: the client was not stopped, because for %s it sent no heartbeat to stop it after", s.call.Name, s.call.Args.Duration("timeout"))
 		}
 		if !s.goodMoment(ctx, grace, gap, nomad.FreshHeartbeat) {
-			if err := wait.For(ctx, pollEvery); err != nil {
+			if err := s.waitToStop(ctx); err != nil {
 				return wire.SwapOutcome{}, fmt.Errorf("%s: the client was not stopped: %w while waiting for its heartbeat", s.call.Name, err)
 			}
 			continue

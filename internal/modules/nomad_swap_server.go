@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"drover/internal/nomad"
-	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -28,7 +27,7 @@ func (s *swap) stopServer(ctx context.Context) (wire.SwapOutcome, error) {
 		answers, reached := s.voters(ctx)
 		if problems = s.against(answers, reached); len(problems) > 0 {
 			s.voice.say("waiting until the cluster can spare it: " + nomad.Words(problems))
-			if err := wait.For(ctx, pollEvery); err != nil {
+			if err := s.waitToStop(ctx); err != nil {
 				return wire.SwapOutcome{}, s.interrupted(err, problems)
 			}
 			continue
@@ -95,16 +94,24 @@ func (s *swap) prepareAskCommit(ctx context.Context, reached uint64, problems *[
 func (s *swap) voters(ctx context.Context) ([]nomad.Answer, uint64) {
 	answers := s.askAll(ctx, s.servers(s.facts.Region))
 	if leader := leaderOf(answers); leader != nil {
+		s.leaderless = time.Time{}
 		return answers, leader.Raft.Commit
+	}
+	if s.leaderless.IsZero() {
+		s.leaderless = time.Now()
 	}
 	return answers, 0
 }
 
 // against says why the server must not be stopped now.
 func (s *swap) against(answers []nomad.Answer, reached uint64) []nomad.Problem {
-	return nomad.MayStop(nomad.StopQuestion{
+	question := nomad.StopQuestion{
 		Stopping: s.call.Name, Down: s.down(), Answers: answers, Reached: reached, Now: time.Now(), Accepted: accepted(s.call),
-	})
+	}
+	if !s.leaderless.IsZero() {
+		question.Leaderless = time.Since(s.leaderless)
+	}
+	return nomad.MayStop(question)
 }
 
 var errLeadershipMoved = errors.New("leadership has moved since it was looked at")

@@ -213,6 +213,25 @@ func TestNomadSwapAsksServersThatTheRunLeavesOut(t *testing.T) {
 	}
 }
 
+// TestNomadSwapGivesUpItsWaitWhenInterrupted holds that what waits for a permission to stop does not stop anything after the
+// person has asked for the end.
+func TestNomadSwapGivesUpItsWaitWhenInterrupted(t *testing.T) {
+	c := newFakeCluster(t, 3, 1)
+	c.factsOfAll()
+	c.staged("1.11.0")
+	c.agent("s2").alive, c.agent("c1").beat = false, time.Now().Add(-time.Hour)
+	interrupted := make(chan struct{})
+	close(interrupted)
+	c.interrupted = interrupted
+	for _, name := range []string{"s1", "c1"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if _, err := c.do(ctx, name, "nomad_swap", toNew); err == nil || !strings.Contains(err.Error(), "was not stopped: interrupted while waiting") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestNomadSwapStopsOneServerAtATime runs two servers of one batch, as a playbook without serial does.
 func TestNomadSwapStopsOneServerAtATime(t *testing.T) {
 	c := newFakeCluster(t, 3, 0)

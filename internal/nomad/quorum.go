@@ -15,6 +15,10 @@ const freshFor = time.Second
 // contactWithin is how recently a follower must have heard from the leader.
 const contactWithin = time.Second
 
+// ElectionPatience is how long a cluster must have been without a leader before an accepted outage is taken to be one: an election takes 2 to
+// 4 s, and while it lasts a healthy cluster looks the same.
+const ElectionPatience = 10 * time.Second
+
 // Accepted are the risks that the user accepted by name. Nothing else loosens the quorum rule.
 type Accepted struct {
 	Down   []string `json:"down,omitempty"` // servers that may be dead: inventory name, node name, raft id or address
@@ -39,9 +43,11 @@ type StopQuestion struct {
 	Answers []Answer // of all servers of the inventory, the one to stop included
 	// Reached is an index that the leader had committed before the voters were asked; each must have applied it. It
 	// is fixed beforehand so that a busy cluster does not run away from the question.
-	Reached  uint64
-	Now      time.Time
-	Accepted Accepted
+	Reached uint64
+	// Leaderless is how long nobody has been seen to lead.
+	Leaderless time.Duration
+	Now        time.Time
+	Accepted   Accepted
 }
 
 // MayStop says why a server must not be stopped now. The rule: every other voter counted on has answered for itself
@@ -54,7 +60,7 @@ func MayStop(q StopQuestion) []Problem {
 	}
 	leader, problems := soleLeader(q.Answers)
 	if leader == nil {
-		if q.Accepted.Outage {
+		if q.Accepted.Outage && q.Leaderless >= ElectionPatience {
 			return nil
 		}
 		return append(problems, Problem{

@@ -70,7 +70,12 @@ func TestMayStop(t *testing.T) {
 		{"other configuration", 3, func(q *StopQuestion) { q.Answers[1].View.Raft.Servers = q.Answers[1].View.Raft.Servers[:2] }, "another raft configuration"},
 		{"voter not in the inventory", 3, func(q *StopQuestion) { q.Answers = []Answer{q.Answers[0], q.Answers[2]} }, "answers from no host of the inventory"},
 		{"no leader", 3, func(q *StopQuestion) { q.Answers[2].View.Raft.State = Follower }, "no server says that it leads"},
-		{"no leader, outage accepted", 3, func(q *StopQuestion) { q.Answers[2].View.Raft.State = Follower; q.Accepted.Outage = true }, ""},
+		{"no leader, outage accepted", 3, func(q *StopQuestion) {
+			q.Answers[2].View.Raft.State, q.Accepted.Outage, q.Leaderless = Follower, true, ElectionPatience
+		}, ""},
+		{"an election, outage accepted", 3, func(q *StopQuestion) {
+			q.Answers[2].View.Raft.State, q.Accepted.Outage, q.Leaderless = Follower, true, ElectionPatience-1
+		}, "no server says that it leads"},
 		{"two leaders", 3, func(q *StopQuestion) { q.Answers[1].View.Raft.State, q.Answers[1].View.Raft.Term = Leader, 2 }, "also says that it leads"},
 		{"two servers", 2, nil, "would leave 1 of 2"},
 		{"two servers, outage accepted", 2, func(q *StopQuestion) { q.Accepted.Outage = true }, ""},
