@@ -169,6 +169,29 @@ func TestInterruptFinishesWhatIsInHand(t *testing.T) {
 	})
 }
 
+func TestInterruptEndsRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, threeHosts, oneTask(`{name: work, act: {msg: x}, until: false, retries: 1000, delay: 60}`))
+		w.options.Forks = 3
+		ctx, interrupt := context.WithCancel(t.Context())
+		go func() {
+			time.Sleep(90 * time.Second)
+			interrupt()
+		}()
+		begin := time.Now()
+		summary, err := Run(ctx, w.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took != 90*time.Second || !summary.Interrupted || len(summary.Failed) != 3 {
+			t.Errorf("took %v: %+v", took, summary)
+		}
+		if message := fmt.Sprint(w.events.result(t, "work", "a")["msg"]); !strings.Contains(message, "try 2 of 1001 was not met") {
+			t.Error(message)
+		}
+	})
+}
+
 func TestAbortCancelsModules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, threeHosts, oneTask(`{name: work, act: {takes: 3600}}`))

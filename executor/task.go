@@ -173,6 +173,7 @@ func (j *job) call(s *scope, k *keywords) (*modules.Call, error) {
 	shared := &sharedScope{scope: s}
 	return &modules.Call{
 		Name: j.host, Args: args, Check: k.check, Diff: k.diff, Become: k.become, Environment: k.environment, Run: j.run.Run,
+		Interrupted: j.run.soft.Done(),
 		Fleet: fleet{j.run, j.view}, Vars: shared, Evaluate: shared.evaluate, Files: j.run.Files,
 		Say: func(format string, values ...any) {
 			wait := Event{Kind: event.HostWait, Host: j.host, Delegate: k.delegate, Message: fmt.Sprintf(format, values...)}

@@ -97,8 +97,8 @@ func (j *job) again(k *keywords, out *outcome, attempt, tries int, delay time.Du
 	if err != nil {
 		return fmt.Errorf("not tried again, because it could not be recorded: %w", err)
 	}
-	if wait.For(j.run.hard, delay) != nil {
-		return fmt.Errorf("try %d of %d was not met: %w", attempt, tries, context.Cause(j.run.hard))
+	if wait.For(j.run.soft, delay) != nil {
+		return fmt.Errorf("try %d of %d was not met: %w", attempt, tries, context.Cause(j.run.soft))
 	}
 	return nil
 }
