@@ -5,6 +5,7 @@ package nomad
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -132,6 +133,9 @@ func Find(ctx context.Context, dialer Dialer, listening []string) (Endpoint, err
 		if a := <-one; a.ok {
 			return a.found, nil
 		}
+	}
+	if len(listening) == 0 {
+		return Endpoint{}, errors.New("the agent's process listens on no socket: it has only just started, or it hangs")
 	}
 	return Endpoint{}, fmt.Errorf("no socket of the agent's process answers as Nomad's HTTP API (it listens on %s)", strings.Join(listening, ", "))
 }

@@ -207,6 +207,9 @@ func (p *planner) upgrade(facts HostFacts, step *Step) {
 // unit refuses settings of the unit with which a stop or a start would go wrong.
 func (p *planner) unit(facts HostFacts) {
 	unit := facts.UnitSettings
+	if !unit.Systemd {
+		p.refuse(facts.Host, "unmask "+facts.Unit+", or repair its file, and reload systemd", "systemd has no usable definition of %s (it is masked, missing or damaged), so that it could not be started again", facts.Unit)
+	}
 	if !strings.EqualFold(unit.KillMode, "process") && facts.Client && facts.Running {
 		p.refuse(facts.Host, "set KillMode=process in the unit and reload systemd", "the unit's KillMode is %s, so that a stop kills the tasks too", unit.KillMode)
 	}

@@ -67,11 +67,12 @@ func TestPlanFindsAllProblemsAtOnce(t *testing.T) {
 	s.Hosts[1].Leave = LeaveFlags{OnInterrupt: true, OnTerminate: true}       // no safe signal
 	s.Hosts[3].UnitSettings.KillMode = "control-group"                        // kills tasks
 	s.Hosts[4].Answers, s.Hosts[4].Problem = false, "403 (Permission denied)" // token
+	s.Hosts[2].UnitSettings.Systemd = false                                   // masked under the running agent
 	s.Unreachable = map[string]string{"c3": "connection refused"}             // dead host
 	s.Raft.Servers = append(s.Raft.Servers, RaftMember{Node: "s9.global", RaftServer: RaftServer{ID: "id-9", Address: "10.0.0.9:4647"}})
 	plan := NewPlan(s, version("1.11.0"), Options{})
 	words := Words(plan.Problems)
-	for _, want := range []string{"s1: runs 2.0.0", "s2: the running agent has leave_on", "c2: the unit's KillMode", "c1: its agent runs but does not answer", "c3: unreachable", "s9.global at 10.0.0.9:4647 that is not in the inventory"} {
+	for _, want := range []string{"s3: systemd has no usable definition of", "s1: runs 2.0.0", "s2: the running agent has leave_on", "c2: the unit's KillMode", "c1: its agent runs but does not answer", "c3: unreachable", "s9.global at 10.0.0.9:4647 that is not in the inventory"} {
 		if !strings.Contains(words, want) {
 			t.Errorf("no %q in:\n%s", want, strings.ReplaceAll(words, "; ", "\n"))
 		}
