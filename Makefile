@@ -9,7 +9,7 @@ help:
 	@echo 'make build   bin/drover, with the agents for amd64 and arm64 inside'
 	@echo 'make demo    upgrade a real 3+3 Nomad cluster on this machine, live (root, Debian)'
 	@echo 'make test    every test, with the real lab'
-	@echo 'make bench   drover beside a bare SSH client and beside an upgrade by hand'
+	@echo 'make bench   drover beside a bare SSH client, an upgrade by hand and bare restarts'
 	@echo 'make check   formatting, vet, lint with the layer rules'
 	@echo 'make clean   remove what make built here'
 

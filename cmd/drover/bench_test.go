@@ -79,6 +79,56 @@ func upgradeByHand(b *testing.B) time.Duration {
 	return took
 }
 
+// BenchmarkLabGap measures how long each agent is away in an upgrade beside a bare `systemctl restart` of the new version on the
+// same hosts, watched in the same way.
+func BenchmarkLabGap(b *testing.B) {
+	swapped, bare := map[lab.Role][]time.Duration{}, map[lab.Role][]time.Duration{}
+	for b.Loop() {
+		r := newRig(b, lab.Options{Servers: 3, Clients: 3, Job: true}, "drover")
+		r.addGaps(swapped, func() {
+			if a := r.upgrade(); a.code != 0 {
+				b.Fatal(a)
+			}
+		})
+		r.addGaps(bare, func() {
+			for _, host := range r.agentHosts() {
+				r.restart(host)
+			}
+		})
+		r.down()
+	}
+	for _, role := range []lab.Role{lab.Server, lab.Client} {
+		b.Logf("%ss: in an upgrade %v, bare %v", role, swapped[role], bare[role])
+		b.ReportMetric(float64(median(swapped[role]))/float64(median(bare[role])), "ratio-"+string(role))
+	}
+}
+
+// addGaps sorts what a watched action costs by the role of the host.
+func (r *rig) addGaps(to map[lab.Role][]time.Duration, do func()) {
+	for _, absence := range r.watched(do).Absences {
+		host, err := r.lab.Host(absence.Host)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		to[host.Role] = append(to[host.Role], absence.Gap())
+	}
+}
+
+// restart restarts an agent the plain way and waits until the cluster is well again.
+func (r *rig) restart(host string) {
+	r.t.Helper()
+	before := r.mainPIDs()[host]
+	r.onHost(host, "systemctl", "restart", "nomad")
+	r.eventually(host+" to be back", time.Minute, func() bool {
+		pid, err := r.lab.AgentPID(host)
+		if err != nil || pid == before || r.lab.Call(r.t.Context(), host, "GET", "/v1/agent/health", nil, nil) != nil {
+			return false
+		}
+		var health struct{ Healthy bool }
+		return r.lab.Call(r.t.Context(), "s1", "GET", "/v1/operator/autopilot/health", nil, &health) == nil && health.Healthy
+	})
+}
+
 func (r *rig) timed(command *exec.Cmd) time.Duration {
 	r.t.Helper()
 	command.Env = []string{"HOME=" + r.state, "PATH=" + os.Getenv("PATH")}

@@ -17,7 +17,6 @@ func TestLabUpgrade(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 3, Clients: 3, Job: true}, "drover")
 	r.upgradeUnfelt()
 	r.secondRunChangesNothing()
-	r.gapsLikeRestarts()
 }
 
 // The same where nothing is easy: ACL and mTLS, a sudo password, a jump host.
@@ -90,25 +89,6 @@ func (r *rig) secondRunChangesNothing() {
 	}
 	if !strings.Contains(a.out+a.err, "nothing to do") {
 		t.Errorf("the second run does not say that there is nothing to do: %s", a)
-	}
-}
-
-// gapsLikeRestarts logs what a bare restart costs here, beside which the upgrade's gaps are read.
-func (r *rig) gapsLikeRestarts() {
-	t := r.t
-	t.Helper()
-	for _, host := range []string{"s1", "c1"} {
-		done := make(chan watch.Absence, 1)
-		go func() {
-			absence, err := watch.Next(t.Context(), r.lab, host)
-			if err != nil {
-				t.Error(err)
-			}
-			done <- absence
-		}()
-		r.onHost(host, "systemctl", "restart", "nomad")
-		absence := <-done
-		t.Logf("%s: a bare restart is away %s", host, absence.Gap())
 	}
 }
 
