@@ -68,7 +68,10 @@ func (e *execCommand) run(ctx context.Context, pattern string, argv []string) er
 		return err
 	}
 	defer fl.close()
-	hosts, _, err := fl.inventory.Match(pattern)
+	hosts, warnings, err := fl.inventory.Match(pattern)
+	for _, warning := range warnings {
+		e.s.warn("%s", warning)
+	}
 	if err != nil {
 		return err
 	}

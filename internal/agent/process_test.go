@@ -30,6 +30,9 @@ func TestRun(t *testing.T) {
 		{"environment", wire.Run{Argv: shell("echo $A$SECRET_OF_THE_AGENT; pwd"), Env: map[string]string{"A": "b"}, Dir: "/usr"}, wire.RunResult{Stdout: "b\n/usr\n"}},
 		{"killed", wire.Run{Argv: shell("kill -9 $$")}, wire.RunResult{RC: 137}},
 		{"bounded", wire.Run{Argv: shell("printf 0123456789"), MaxBytes: 4}, wire.RunResult{Stdout: "01\n[... 6 bytes left out ...]\n89", Truncated: true}},
+		{"as much as there may be, all control characters", wire.Run{Argv: shell("head -c 1048576 /dev/zero | tee /dev/stderr")}, wire.RunResult{
+			Stdout: strings.Repeat("\x00", 1<<20), Stderr: strings.Repeat("\x00", 1<<20),
+		}},
 		{"creates", wire.Run{Argv: []string{"false"}, Creates: "/etc"}, wire.RunResult{Skipped: "/etc exists"}},
 		{"removes", wire.Run{Argv: []string{"false"}, Removes: "/no/such"}, wire.RunResult{Skipped: "/no/such does not exist"}},
 		{"a child keeps the output open", wire.Run{Argv: shell("sleep 100 & echo done")}, wire.RunResult{Stdout: "done\n"}},

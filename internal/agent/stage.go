@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -95,7 +96,15 @@ func (a *Agent) tryStaged(ctx context.Context, s service, request wire.Stage, re
 	}
 	result.Version = line
 	if got, ok := nomadVersion(line); !ok || got != request.Version {
-		return failure(wire.KindInvalid, "the staged binary %s says %q, expected Nomad v%s", result.Path, line, request.Version)
+		wrong := failure(wire.KindInvalid, "the binary that was sent says %q, expected Nomad v%s", line, request.Version)
+		wrong.Hint = "nothing was stopped; name the binary of that version, or that version"
+		if !request.Check {
+			// Under this name it would be taken for the version that it is not.
+			if err := os.Remove(result.Path); err != nil {
+				return errors.Join(wrong, fmt.Errorf("remove it again: %w", err))
+			}
+		}
+		return wrong
 	}
 	return validate(ctx, s, as, result)
 }

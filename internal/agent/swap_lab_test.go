@@ -343,6 +343,9 @@ func stageOnHost(b *bench) {
 	if _, err := try[wire.StageResult](c, wrong, pack(b.t, b.new)); !wire.IsKind(err, wire.KindInvalid) {
 		b.t.Errorf("wrong version: got %v", err)
 	}
+	if left := get[wire.StatResult](b.t, c, wire.Stat{Path: "/usr/local/bin/nomad.drover-1.11.1"}, nil); left.Exists {
+		b.t.Errorf("a binary of another version was left: %+v", left)
+	}
 }
 
 func clientSwap(b *bench) {

@@ -98,7 +98,7 @@ func binaryProblems(ctx context.Context, call *Call, survey nomad.Survey, plan *
 		asked[machine] = true
 		if _, err := prepareBinary(ctx, call, plan.Target, machine); err != nil {
 			problems = append(problems, nomad.Problem{
-				Text:   fmt.Sprintf("there is no new binary for hosts such as %s (%s): %v", step.Host, machine, err),
+				Text:   fmt.Sprintf("no new binary could be made ready for hosts such as %s (%s): %v", step.Host, machine, err),
 				Remedy: "name a Nomad binary or release zip for every architecture",
 			})
 		}

@@ -20,8 +20,9 @@ import (
 const (
 	// Version of the protocol. Both sides must have the same.
 	Version = 1
-	// MaxMessage bounds one framed JSON message, in bytes.
-	MaxMessage = 4 << 20
+	// MaxMessage bounds one framed JSON message, in bytes. JSON writes a control character in six bytes, and what a program
+	// printed, 1 MiB of each kind, fits also when it is nothing else.
+	MaxMessage = 16 << 20
 	// MaxChunk bounds one chunk of a body, in bytes.
 	MaxChunk = 256 << 10
 )
