@@ -45,6 +45,11 @@ func nomadAgent(ctx context.Context, c *call, request wire.Agent) (wire.AgentRes
 
 // installed is the file that the unit's next start will run.
 func installed(s service) (string, error) {
+	if s.LoadState == "masked" {
+		masked := failure(wire.KindInvalid, "%s is masked, so it could not be started again", s.Name)
+		masked.Hint = "systemctl unmask " + s.Name
+		return "", masked
+	}
 	if s.ExecStartPath == "" {
 		return "", failure(wire.KindInvalid, "%s has no ExecStart", s.Name)
 	}

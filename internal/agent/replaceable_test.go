@@ -11,6 +11,13 @@ import (
 	"drover/internal/wire"
 )
 
+func TestAMaskedUnitIsNamedSo(t *testing.T) {
+	_, err := installed(service{UnitState: wire.UnitState{Name: "nomad.service", LoadState: "masked"}})
+	if !wire.IsKind(err, wire.KindInvalid) || !strings.Contains(err.Error(), "nomad.service is masked") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestOnlyNomadIsReplaced(t *testing.T) {
 	dir := t.TempDir()
 	ran := filepath.Join(dir, "ran")
