@@ -50,11 +50,12 @@ func failure(err error) *outcome {
 	}
 }
 
-// unreachable tells the reason without the host's name, which stands beside it everywhere.
-func unreachable(target string, lost *modules.Unreachable) *outcome {
-	reason := lost.Err.Error()
-	if lost.Host != target {
-		reason = lost.Error()
+// unreachable tells the reason without the host's name, which stands beside it everywhere. A module that knows more than that the
+// connection was lost (what state it left, what to do next) has said so around lost.
+func unreachable(target string, lost *modules.Unreachable, err error) *outcome {
+	reason := err.Error()
+	if err == error(lost) && lost.Host == target { //nolint:errorlint // whether it is the error itself, not what it wraps
+		reason = lost.Err.Error()
 	}
 	return &outcome{
 		status: event.Unreachable, message: reason,
@@ -72,7 +73,7 @@ func isRefusal(err error) bool {
 func finished(target string, module *modules.Module, result *modules.Result, err error) *outcome {
 	var lost *modules.Unreachable
 	if errors.As(err, &lost) && lost.Host == target {
-		return unreachable(target, lost)
+		return unreachable(target, lost, err)
 	}
 	if result == nil {
 		result = &modules.Result{}

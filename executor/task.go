@@ -131,7 +131,7 @@ func (j *job) start(s *scope, k *keywords, call *modules.Call, label string) *ou
 		var lost *modules.Unreachable
 		switch {
 		case errors.As(err, &lost):
-			return unreachable(k.target, lost)
+			return unreachable(k.target, lost, lost)
 		case err != nil:
 			out := failure(err)
 			out.message = strings.TrimPrefix(out.message, k.target+": ") // the host's name stands beside it
@@ -174,7 +174,7 @@ func (j *job) call(s *scope, k *keywords) (*modules.Call, error) {
 	return &modules.Call{
 		Name: j.host, Args: args, Check: k.check, Diff: k.diff, Become: k.become, Environment: k.environment, Run: j.run.Run,
 		Interrupted: j.run.soft.Done(),
-		Fleet: fleet{j.run, j.view}, Vars: shared, Evaluate: shared.evaluate, Files: j.run.Files,
+		Fleet:       fleet{j.run, j.view}, Vars: shared, Evaluate: shared.evaluate, Files: j.run.Files,
 		Say: func(format string, values ...any) {
 			wait := Event{Kind: event.HostWait, Host: j.host, Delegate: k.delegate, Message: fmt.Sprintf(format, values...)}
 			if k.noLog {

@@ -92,6 +92,9 @@ func (s *swap) prepareAskCommit(ctx context.Context, reached uint64, problems *[
 
 // voters asks all servers for themselves, and names the index that the leader has committed.
 func (s *swap) voters(ctx context.Context) ([]nomad.Answer, uint64) {
+	// Only answers of the last second count: waiting longer for one server would make all the others' too old.
+	ctx, cancel := context.WithTimeout(ctx, nomad.FreshFor*4/5)
+	defer cancel()
 	answers := s.askAll(ctx, s.servers(s.facts.Region))
 	if leader := leaderOf(answers); leader != nil {
 		s.leaderless = time.Time{}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// freshFor is how old a voter's own answer may be when a server is stopped on the strength of it.
-const freshFor = time.Second
+// FreshFor is how old a voter's own answer may be when a server is stopped on the strength of it.
+const FreshFor = time.Second
 
 // contactWithin is how recently a follower must have heard from the leader.
 const contactWithin = time.Second
@@ -184,7 +184,7 @@ func uncountable(q StopQuestion, leader *AgentView, answer *Answer) string {
 	raft := view.Raft
 	age := q.Now.Sub(view.Asked)
 	switch {
-	case age > freshFor || age < 0:
+	case age > FreshFor || age < 0:
 		return fmt.Sprintf("its answer is %s old, and only one of the last second counts", age.Round(time.Millisecond))
 	case raft.State != Follower && raft.State != Leader:
 		return fmt.Sprintf("it is neither follower nor leader but %q", raft.State)
