@@ -111,6 +111,22 @@ func (r *rig) eventually(what string, limit time.Duration, done func() bool) {
 // A watcher that could not turn red would prove nothing.
 func TestLabWatcherTurnsRed(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 3, Clients: 2, Job: true}, "drover")
+	// First, since after an election the servers wait 300 s for a client that has not sent a heartbeat yet.
+	t.Run("a start that takes too long", func(t *testing.T) {
+		r.dropIn("c2", "[Service]\nExecStartPre=/bin/sleep 40\n")
+		report := r.watched(func() {
+			r.onHost("c2", "systemctl", "restart", "nomad")
+			r.eventually("c2 to be ready again", time.Minute, func() bool {
+				return r.lab.Call(t.Context(), "c2", "GET", "/v1/agent/health", nil, nil) == nil
+			})
+		})
+		wantProblem(t, report, "a heartbeat was missed")
+	})
+	t.Run("tasks killed with the agent", func(t *testing.T) {
+		r.dropIn("c1", "[Service]\nKillMode=control-group\nTimeoutStopSec=5\n")
+		report := r.watched(func() { r.onHost("c1", "systemctl", "restart", "nomad") })
+		wantProblem(t, report, "a task changed")
+	})
 	t.Run("two servers stopped at once", func(t *testing.T) {
 		report := r.watched(func() {
 			r.onHost("s2", "systemctl", "stop", "nomad")
@@ -123,21 +139,6 @@ func TestLabWatcherTurnsRed(t *testing.T) {
 			})
 		})
 		wantProblem(t, report, "two servers were out of service at once")
-	})
-	t.Run("tasks killed with the agent", func(t *testing.T) {
-		r.dropIn("c1", "[Service]\nKillMode=control-group\nTimeoutStopSec=5\n")
-		report := r.watched(func() { r.onHost("c1", "systemctl", "restart", "nomad") })
-		wantProblem(t, report, "a task changed")
-	})
-	t.Run("a start that takes too long", func(t *testing.T) {
-		r.dropIn("c2", "[Service]\nExecStartPre=/bin/sleep 40\n")
-		report := r.watched(func() {
-			r.onHost("c2", "systemctl", "restart", "nomad")
-			r.eventually("c2 to be ready again", time.Minute, func() bool {
-				return r.lab.Call(t.Context(), "c2", "GET", "/v1/agent/health", nil, nil) == nil
-			})
-		})
-		wantProblem(t, report, "a heartbeat was missed")
 	})
 }
 
