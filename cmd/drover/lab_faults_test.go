@@ -271,7 +271,8 @@ func (r *rig) killOnHost(host string, words ...string) int {
 			continue
 		}
 		if _, err := strconv.Atoi(pid); err == nil {
-			r.onHost(host, "kill", "-9", pid)
+			// An agent whose drover was killed may end by itself meanwhile, which is as good.
+			r.onHost(host, "sh", "-c", "kill -9 "+pid+" 2>/dev/null || [ ! -e /proc/"+pid+" ]")
 			killed++
 		}
 	}
