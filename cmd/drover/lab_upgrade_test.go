@@ -131,12 +131,15 @@ func TestLabWatcherTurnsRed(t *testing.T) {
 		report := r.watched(func() {
 			r.onHost("s2", "systemctl", "stop", "nomad")
 			r.onHost("s3", "systemctl", "stop", "nomad")
-			r.onHost("s2", "systemctl", "start", "nomad")
-			r.onHost("s3", "systemctl", "start", "nomad")
-			r.eventually("a leader", time.Minute, func() bool {
+			led := func() bool {
 				var leader string
 				return r.lab.Call(t.Context(), "s1", "GET", "/v1/status/leader", nil, &leader) == nil && leader != ""
-			})
+			}
+			// They stay away until the cluster has felt it: a shorter time than a sample takes would prove nothing.
+			r.eventually("s1 to be without a leader", time.Minute, func() bool { return !led() })
+			r.onHost("s2", "systemctl", "start", "nomad")
+			r.onHost("s3", "systemctl", "start", "nomad")
+			r.eventually("a leader", time.Minute, led)
 		})
 		wantProblem(t, report, "two servers were out of service at once")
 	})
