@@ -86,7 +86,7 @@ func describe(f nomad.HostFacts) string {
 
 // look finds out everything about one host's agent.
 func (c *cluster) look(ctx context.Context, name string) (nomad.HostFacts, error) {
-	facts := nomad.HostFacts{Host: name, Unit: c.unit(name), Role: "none", ConfigFiles: []string{}, Listening: []string{}, RaftServers: []nomad.RaftServer{}}
+	facts := nomad.HostFacts{Host: name, Unit: c.unit(name), Role: "none", ConfigFiles: []string{}, Listening: []string{}, RaftServers: []nomad.RaftServer{}, SharedBy: []string{}, Environment: []string{}, Settings: []nomad.Setting{}}
 	host, err := c.host(ctx, name)
 	if err != nil {
 		return facts, err
@@ -110,6 +110,7 @@ func (c *cluster) look(ctx context.Context, name string) (nomad.HostFacts, error
 		return facts, err
 	}
 	facts.Unfinished = unfinished(left)
+	facts.Settings = settings(ctx, host, agent.ConfigFiles)
 	if facts.Running && c.setOwnWords(ctx, host, &facts, agent) {
 		return facts, nil
 	}
@@ -133,6 +134,8 @@ func setAgent(f *nomad.HostFacts, agent wire.AgentResult) {
 		User: agent.Unit.User, ExecStart: nonNil(agent.Unit.ExecStart), Systemd: agent.Unit.LoadState == "loaded",
 		ExecStop: agent.Unit.ExecStop,
 	}
+	f.Package, f.Link, f.SharedBy, f.ReadOnly = agent.Package, agent.Link, nonNil(agent.SharedBy), agent.ReadOnly
+	f.StageFreeBytes, f.Environment = agent.StageFreeBytes, nonNil(agent.Environment)
 }
 
 // isCurrent tells whether the running image is the file that the next start will run.

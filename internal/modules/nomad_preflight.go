@@ -203,4 +203,5 @@ func (c *cluster) askCluster(ctx context.Context, survey *nomad.Survey) {
 	// Gossip only helps to name servers; without it the raft configuration is enough.
 	survey.Members, _ = nomad.AskMembers(ctx, client, speaker.Region)
 	survey.Further = append(survey.Further, nomad.Capabilities(ctx, client, view)...)
+	survey.Notes = askNotes(ctx, client, survey)
 }

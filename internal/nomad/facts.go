@@ -48,6 +48,13 @@ type HostFacts struct {
 	Problem        string       `json:"problem"`      // why it did not
 	Architecture   string       `json:"architecture"` // as uname -m
 	Unfinished     string       `json:"unfinished"`   // what an earlier run has left to be brought to its end
+	Package        string       `json:"package"`      // that owns the binary, as "nomad (dpkg)"
+	Link           string       `json:"link"`         // the symbolic link by which ExecStart names the binary
+	SharedBy       []string     `json:"shared_by"`    // other agents that run the same file
+	ReadOnly       bool         `json:"read_only"`    // the filesystem of the binary
+	StageFreeBytes int64        `json:"stage_free_bytes"`
+	Environment    []string     `json:"environment"` // names of the variables that the unit sets
+	Settings       []Setting    `json:"settings"`    // of the configuration files, as far as a version's notes ask for them
 }
 
 // UnitFacts are the settings of the systemd unit that decide how it stops and starts.

@@ -22,6 +22,8 @@ type Survey struct {
 	// Raft is the cluster's raft configuration, Members its gossip; empty when no server could be asked.
 	Raft    RaftConfiguration
 	Members []Member
+	// Notes is what the notes of versions ask of the cluster.
+	Notes ClusterNotes
 	// Further are problems found by other questions (a capability that the token lacks).
 	Further []Problem
 }
@@ -115,6 +117,7 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 	p.quorum(survey)
 	p.clientsAhead(survey)
 	p.oldClients(survey)
+	p.notes(survey)
 	p.pauses(survey)
 	slices.SortStableFunc(p.plan.Problems, func(a, b Problem) int {
 		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Text, b.Text))

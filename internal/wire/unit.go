@@ -105,6 +105,7 @@ type AgentResult struct {
 	Exe        string `json:"exe,omitempty"`
 	ExeDeleted bool   `json:"exe_deleted"`
 	ExeInode   uint64 `json:"exe_inode"`
+	ExeDevice  uint64 `json:"exe_device"`
 	// ExeVersion is what the running image itself prints for `version` (run through /proc/PID/exe).
 	ExeVersion string `json:"exe_version,omitempty"`
 	StartTicks uint64 `json:"start_ticks"` // field 22 of /proc/PID/stat
@@ -112,6 +113,16 @@ type AgentResult struct {
 	Binary        string     `json:"binary"`
 	BinaryStat    StatResult `json:"binary_stat"`
 	BinaryVersion string     `json:"binary_version,omitempty"` // first line of `BINARY version`
+	// Link is the symbolic link that names Binary where ExecStart does not name it itself; a swap switches it.
+	Link string `json:"link,omitempty"`
+	// Package is the package that owns Binary (or Link), as "nomad (dpkg)"; empty when none does.
+	Package string `json:"package,omitempty"`
+	// SharedBy are other agents that run Binary or would at their next start: "nomad-b.service (process 812)".
+	SharedBy []string `json:"shared_by,omitempty"`
+	// ReadOnly says that the filesystem of Binary is mounted read-only.
+	ReadOnly bool `json:"read_only,omitempty"`
+	// Environment are the names, never the values, of the variables that the unit sets, sorted.
+	Environment []string `json:"environment,omitempty"`
 	// ConfigPaths are the values of -config in ExecStart, in order.
 	ConfigPaths []string `json:"config_paths,omitempty"`
 	ConfigFiles []string `json:"config_files,omitempty"`
@@ -122,4 +133,6 @@ type AgentResult struct {
 	// Listening are the TCP sockets that the main process listens on, "ip:port", sorted; wildcards as 0.0.0.0 or [::].
 	Listening []string `json:"listening,omitempty"`
 	FreeBytes int64    `json:"free_bytes"` // on the filesystem of Binary
+	// StageFreeBytes is the free space where a new binary is staged; -1 when that is the filesystem of Binary.
+	StageFreeBytes int64 `json:"stage_free_bytes"`
 }
