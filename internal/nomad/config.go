@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -25,9 +26,19 @@ type ConfigText struct {
 
 // Merge reads one configuration file (HCL1 or JSON, as Nomad reads it) over what earlier files set. Later non-zero
 // values win, blocks merge key by key.
-func (c *ConfigText) Merge(text []byte) error {
+func (c *ConfigText) Merge(text []byte) (err error) {
+	// The decoder panics on numbers that do not fit.
+	defer func() {
+		if problem := recover(); problem != nil {
+			err = errors.New("decode configuration: it holds a value that no agent takes")
+		}
+	}()
+	tree, err := parseConfig(text)
+	if err != nil {
+		return fmt.Errorf("parse configuration: %w", err)
+	}
 	var root map[string]any
-	if err := hcl.Decode(&root, string(text)); err != nil {
+	if err := hcl.DecodeObject(&root, tree); err != nil {
 		return fmt.Errorf("parse configuration: %w", err)
 	}
 	setText(&c.Region, root["region"])
