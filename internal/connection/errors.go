@@ -22,6 +22,11 @@ func (f *finalError) Unwrap() error { return f.error }
 
 func final(err error) error { return &finalError{err} }
 
+// obstacle is a final failure of a kind that callers tell apart; remedy says what to do about it.
+func obstacle(kind, remedy, format string, args ...any) error {
+	return final(&modules.Obstacle{Kind: kind, What: fmt.Sprintf(format, args...), Remedy: remedy})
+}
+
 func isFinal(err error) bool {
 	var f *finalError
 	return errors.As(err, &f)
@@ -69,9 +74,11 @@ func explainHandshake(ctx context.Context, s *settings, a *attempt, err error) e
 		if len(a.tried) > 0 {
 			tried = strings.Join(a.tried, ", ")
 		}
-		return final(fmt.Errorf("ssh: the host does not let user %q in; tried: %s (%s)", s.user, tried, excerpt(text)))
+		return obstacle(modules.ObstacleLoginRefused, "name the right user (ansible_user, -u) and key (ansible_ssh_private_key_file, --private-key)",
+			"ssh: the host does not let user %q in; tried: %s (%s)", s.user, tried, excerpt(text))
 	case strings.Contains(text, "Too many authentication failures"):
-		return final(fmt.Errorf("ssh: the host stopped after too many keys for user %q; tried: %s: set IdentitiesOnly yes with the right IdentityFile", s.user, strings.Join(a.tried, ", ")))
+		return obstacle(modules.ObstacleLoginRefused, "set IdentitiesOnly yes with the right IdentityFile",
+			"ssh: the host stopped after too many keys for user %q; tried: %s", s.user, strings.Join(a.tried, ", "))
 	case strings.Contains(text, "no common algorithm"):
 		return final(fmt.Errorf("ssh: the host and drover have no algorithm in common: %s", excerpt(text)))
 	case dropped(err):

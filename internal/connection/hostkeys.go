@@ -15,6 +15,7 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 
+	"drover/internal/modules"
 	"drover/internal/words"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
@@ -87,8 +88,8 @@ func (h *hostKeys) check(s *settings, warn func(host, text string)) ([]string, s
 func (h *hostKeys) refuse(s *settings, name string, remote net.Addr, key ssh.PublicKey, err error, warn func(host, text string)) error {
 	var revoked *xknownhosts.RevokedError
 	if errors.As(err, &revoked) {
-		return final(fmt.Errorf("the host's key %s is marked as revoked in %s:%d: do not connect; ask who runs the host for its new key",
-			ssh.FingerprintSHA256(key), revoked.Revoked.Filename, revoked.Revoked.Line))
+		return obstacle(modules.ObstacleHostKeyChanged, "do not connect; ask who runs the host for its new key", "the host's key %s is marked as revoked in %s:%d",
+			ssh.FingerprintSHA256(key), revoked.Revoked.Filename, revoked.Revoked.Line)
 	}
 	if s.strict == strictOff {
 		warn(s.name, fmt.Sprintf("WARNING: the host's key %s is not checked (StrictHostKeyChecking no): anyone between here and there can take its place: %v", ssh.FingerprintSHA256(key), err))
@@ -99,13 +100,15 @@ func (h *hostKeys) refuse(s *settings, name string, remote net.Addr, key ssh.Pub
 		return final(fmt.Errorf("the host's key %s is not accepted: %w", ssh.FingerprintSHA256(key), err))
 	}
 	if len(mismatch.Want) > 0 {
-		return final(fmt.Errorf("the host's key has CHANGED: it shows %s %s, but %s holds another one: either the host was reinstalled or someone is in between; if the new key is right, remove that line (ssh-keygen -R %s -f %s) and add the new one",
-			key.Type(), ssh.FingerprintSHA256(key), places(mismatch.Want), words.Quote(knownhosts.Normalize(name)), words.Quote(mismatch.Want[0].Filename)))
+		remedy := fmt.Sprintf("ask who runs the host whether its key was changed, and compare the fingerprint; only if the new key is right, remove that line (ssh-keygen -R %s -f %s) and add the new one",
+			words.Quote(knownhosts.Normalize(name)), words.Quote(mismatch.Want[0].Filename))
+		return obstacle(modules.ObstacleHostKeyChanged, remedy, "the host's key has CHANGED: it shows %s %s, but %s holds another one: either the host was reinstalled or someone is in between",
+			key.Type(), ssh.FingerprintSHA256(key), places(mismatch.Want))
 	}
 	if s.strict == strictAcceptNew {
 		return h.add(s, name, remote, key)
 	}
-	return final(h.unknown(s, name, key))
+	return h.unknown(s, name, key)
 }
 
 func places(keys []xknownhosts.KnownKey) string {
@@ -118,8 +121,10 @@ func places(keys []xknownhosts.KnownKey) string {
 
 func (h *hostKeys) unknown(s *settings, name string, key ssh.PublicKey) error {
 	host, port, _ := net.SplitHostPort(name)
-	return fmt.Errorf("the host's key is unknown: %s %s for %s is in none of %s: compare the fingerprint with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then add it (ssh-keyscan -p %s %s >> %s) or give --accept-new",
-		key.Type(), ssh.FingerprintSHA256(key), knownhosts.Normalize(name), strings.Join(s.knownHosts, ", "), port, words.Quote(host), words.Quote(first(s.knownHosts)))
+	remedy := fmt.Sprintf("compare the fingerprint with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), then add it (ssh-keyscan -p %s %s >> %s) or give --accept-new",
+		port, words.Quote(host), words.Quote(first(s.knownHosts)))
+	return obstacle(modules.ObstacleHostKeyUnknown, remedy, "the host's key is unknown: %s %s for %s is in none of %s",
+		key.Type(), ssh.FingerprintSHA256(key), knownhosts.Normalize(name), strings.Join(s.knownHosts, ", "))
 }
 
 // add stores a new host's key in the first file, once, and forgets what was read so that the next dial sees it.

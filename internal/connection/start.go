@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"drover/internal/modules"
 	"drover/internal/wire"
 )
 
@@ -85,7 +86,7 @@ func (c *connection) startAgent(ctx context.Context, become *Become) (*process, 
 			return p, err
 		}
 		if sent {
-			return nil, fmt.Errorf("start the agent: %s was sent and its hash is still not right there: is the disk full, does the host have sha256sum?", excerpt(want.file))
+			return nil, obstacle(modules.ObstacleAgentNotStarted, "see whether its disk is full, and whether the host has sha256sum", "start the agent: %s was sent and its hash is still not right there", excerpt(want.file))
 		}
 		program, err := c.pool.agents.program(want.platform)
 		if err != nil {
@@ -142,7 +143,7 @@ func (c *connection) converse(ctx context.Context, p *process, s starter) (*want
 		case <-p.stderr.prompts:
 			asked++
 			if asked > 1 {
-				return nil, final(fmt.Errorf("sudo on the host refused the password for user %q; it was tried once only, so that no account is locked: check ansible_become_password or -K", c.settings.user))
+				return nil, sudoWrong(c.settings.user)
 			}
 			if _, err := io.WriteString(p.input, s.become.Password.Reveal()+"\n"); err != nil {
 				return nil, fmt.Errorf("answer sudo: %w", err)
@@ -211,11 +212,15 @@ func readToken(text string) (*wanted, error) {
 		}
 		return &wanted{platform: platform, file: file}, nil
 	case verb == "machine":
-		return nil, final(fmt.Errorf("the host's machine type is %q, and drover has agents for x86_64 and aarch64 only", excerpt(rest)))
+		return nil, obstacle(modules.ObstacleMachine, "", "the host's machine type is %q, and drover has agents for x86_64 and aarch64 only", excerpt(rest))
 	case strings.HasPrefix(verb, "nowhere"):
-		return nil, final(fmt.Errorf("the host has no directory to run the agent from:%s: give one that belongs to the login user and is not mounted noexec (drover_agent_dir)", excerpt(rest)))
+		return nil, obstacle(modules.ObstacleAgentNotStarted, "give one that belongs to the login user and is not mounted noexec (drover_agent_dir)", "the host has no directory to run the agent from:%s", excerpt(rest))
 	}
 	return nil, fmt.Errorf("start the agent: the host answered %q", excerpt(text))
+}
+
+func sudoWrong(user string) error {
+	return obstacle(modules.ObstacleSudoWrong, "check ansible_become_password or -K", "sudo on the host refused the password for user %q; it was tried once only, so that no account is locked", user)
 }
 
 // explainStart says why the command ended without an agent.
@@ -229,21 +234,23 @@ func (c *connection) explainStart(p *process, s starter, asked int) error {
 	if s.become != nil {
 		switch {
 		case strings.Contains(said, "you must have a tty"):
-			return final(fmt.Errorf("sudo on the host wants a terminal (requiretty): put `Defaults:%s !requiretty` in its sudoers", c.settings.user))
+			return obstacle(modules.ObstacleSudoNotAllowed, fmt.Sprintf("put `Defaults:%s !requiretty` in its sudoers", c.settings.user), "sudo on the host wants a terminal (requiretty)")
 		case strings.Contains(said, "a password is required") && s.prompt == "":
-			return final(fmt.Errorf("sudo on the host wants a password for user %s and none was given: use -K, or set ansible_become_password", user))
+			return obstacle(modules.ObstacleSudoPassword, "use -K, or set ansible_become_password", "sudo on the host wants a password for user %s and none was given", user)
 		case asked > 0 && (strings.Contains(said, "incorrect password") || strings.Contains(said, "no password was provided")):
-			return final(fmt.Errorf("sudo on the host refused the password for user %s; it was tried once only, so that no account is locked: check ansible_become_password or -K", user))
+			return sudoWrong(c.settings.user)
 		case strings.Contains(said, "is not in the sudoers file"), strings.Contains(said, "is not allowed to execute"), strings.Contains(said, "may not run sudo"):
-			return final(fmt.Errorf("sudo on the host does not allow user %s to become %s: %s", user, strconv.Quote(s.become.user()), excerpt(said)))
+			return obstacle(modules.ObstacleSudoNotAllowed, "allow it in the host's sudoers, or log in as another user (ansible_user, -u)",
+				"sudo on the host does not allow user %s to become %s: %s", user, strconv.Quote(s.become.user()), excerpt(said))
 		case strings.Contains(said, "unknown user"):
-			return final(fmt.Errorf("the host has no user %s to become: %s", strconv.Quote(s.become.user()), excerpt(said)))
+			return obstacle(modules.ObstacleSudoNotAllowed, "correct become_user", "the host has no user %s to become: %s", strconv.Quote(s.become.user()), excerpt(said))
 		case strings.Contains(said, "not found"):
-			return final(fmt.Errorf("the host has no %s for become, or it cannot reach the agent in the login user's directory (an NFS home? set drover_agent_dir): %s", s.become.exe(), excerpt(said)))
+			return obstacle(modules.ObstacleAgentNotStarted, "install sudo there, or set drover_agent_dir to a directory that root can read (an NFS home is none)",
+				"the host has no %s for become, or it cannot reach the agent in the login user's directory: %s", s.become.exe(), excerpt(said))
 		}
 	}
 	if strings.Contains(said, "Permission denied") {
-		return final(fmt.Errorf("the host may not execute the agent (is its directory mounted noexec? set drover_agent_dir): %s", excerpt(said)))
+		return obstacle(modules.ObstacleAgentNotStarted, "set drover_agent_dir to a directory that is not mounted noexec", "the host may not execute the agent: %s", excerpt(said))
 	}
 	how := "ended"
 	if p.ended != nil {
