@@ -23,8 +23,8 @@ import (
 	"time"
 
 	"drover/internal/event"
-	"drover/internal/expression"
 	"drover/internal/modules"
+	"drover/internal/secret"
 )
 
 // run is the state of one run.
@@ -93,36 +93,16 @@ func newRun(ctx context.Context, options Options) (*run, func()) {
 	if now == nil {
 		now = time.Now
 	}
-	r.record = &recorder{sink: options.Sink, now: now, run: options.Run.ID, stop: func(err error) { stop(err) }}
-	r.hideSecrets()
+	secrets := options.Secrets
+	if secrets == nil {
+		secrets = &secret.Redactor{}
+	}
+	KeepSecrets(secrets, options.Playbook, options.Inventory, options.ExtraVars)
+	r.record = &recorder{sink: options.Sink, now: now, run: options.Run.ID, secrets: secrets, stop: func(err error) { stop(err) }}
 	return r, func() {
 		unhook()
 		stop(nil)
 		abort(nil)
-	}
-}
-
-// secretVariables are the inventory variables whose values never leave the run.
-func secretVariables() []string {
-	return []string{
-		"ansible_password", "ansible_ssh_pass", "ansible_ssh_password", "ansible_become_pass", "ansible_become_password",
-		"ansible_sudo_pass", "nomad_token",
-	}
-}
-
-func (r *run) hideSecrets() {
-	sources := []*expression.Map{r.ExtraVars}
-	for _, name := range r.store.hostNames() {
-		sources = append(sources, r.store.inventoryVars(name))
-	}
-	for _, source := range sources {
-		for _, name := range secretVariables() {
-			if secret, ok := source.Get(name); ok {
-				if text, ok := secret.(string); ok && !expression.IsTemplate(text) {
-					r.record.keepSecret(text)
-				}
-			}
-		}
 	}
 }
 
@@ -178,7 +158,7 @@ func (r *run) finish() (*Summary, error) {
 	if err != nil && r.summary.Stopped == "" {
 		r.summary.Stopped = err.Error()
 	}
-	_ = r.emit(Event{Kind: event.RunEnd, Recap: r.summary.Recap, Message: r.summary.String()})
+	_ = r.emit(Event{Kind: event.RunEnd, Recap: r.summary.Recap, Message: r.summary.String(), Outcome: r.summary.Outcome()})
 	if err == nil {
 		err = r.record.failed
 	}
@@ -204,6 +184,17 @@ type Summary struct {
 	// Pending are notifications whose handlers did not run.
 	Pending []Pending
 	Changed bool
+}
+
+// Outcome sums the run up in one word.
+func (s *Summary) Outcome() event.Outcome {
+	switch {
+	case s.Interrupted || s.Aborted:
+		return event.Interrupted
+	case s.Stopped != "" || len(s.Failed) > 0 || len(s.Unreachable) > 0:
+		return event.Broken
+	}
+	return event.Completed
 }
 
 // Pending is a handler that was notified on a host and did not run there.

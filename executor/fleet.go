@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"drover/internal/modules"
+	"drover/internal/secret"
 )
 
 // account is one login on one host.
@@ -142,5 +143,6 @@ func (f fleet) Variable(host, name string) (any, bool) {
 	if _, failed := value.(error); failed {
 		return nil, false
 	}
+	keepValue(f.run.record.secrets, secret.Named(name), value, 0)
 	return value, ok
 }

@@ -12,6 +12,7 @@ import (
 
 	"drover/internal/expression"
 	"drover/internal/modules"
+	"drover/internal/secret"
 	"drover/inventory"
 	"drover/playbooks"
 )
@@ -43,6 +44,8 @@ type Options struct {
 	BecomeUser string
 	Connect    Connector
 	Sink       Sink
+	// Secrets are texts that no event shows. The run adds what KeepSecrets finds, and what turns up while it goes on. Nil: there are no others.
+	Secrets *secret.Redactor
 	// Run is handed to modules.
 	Run modules.Run
 	// Now is the clock of the events; nil is time.Now.

@@ -126,6 +126,7 @@ func (p *playRun) loadVars(s *scope) error {
 		if err != nil {
 			return fmt.Errorf("%s: vars_files: %w", value.At, err)
 		}
+		keepWritten(p.r.record.secrets, variables)
 		p.view.files = append(p.view.files, newLayer(variables))
 	}
 	return nil

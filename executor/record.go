@@ -4,12 +4,13 @@ package executor
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"drover/internal/event"
 	"drover/internal/expression"
+	"drover/internal/secret"
 )
 
 // maxText bounds each text in an event, in bytes: what a host sends may be endless.
@@ -21,33 +22,29 @@ type recorder struct {
 	sink    Sink
 	now     func() time.Time
 	run     string
-	secrets []string
-	hide    *strings.Replacer
+	secrets *secret.Redactor
 	failed  error
 	// stop is told when something could not be recorded: nothing new may start then.
 	stop func(error)
 }
 
-// keepSecret has a text replaced wherever it occurs in later events. Texts of less than four characters would make the
-// record unreadable and are left to no_log.
-func (r *recorder) keepSecret(secret string) {
+// emit records an event. It fails when this event, or an earlier one, could not be recorded. Where the record is kept on disk it
+// waits until the event is there, if it has to; several hosts then wait for the same fsync.
+func (r *recorder) emit(e Event) error {
+	if err := r.send(e); err != nil {
+		return err
+	}
+	record, kept := r.sink.(event.Recorder)
+	if !kept || !e.Kind.Awaited() {
+		return nil
+	}
+	err := record.Commit()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(secret) < 4 || slices.Contains(r.secrets, secret) {
-		return
-	}
-	r.secrets = append(r.secrets, secret)
-	// The longest first, so that a secret that contains another is replaced whole.
-	slices.SortFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
-	pairs := make([]string, 0, 2*len(r.secrets))
-	for _, s := range r.secrets {
-		pairs = append(pairs, s, "***")
-	}
-	r.hide = strings.NewReplacer(pairs...)
+	return r.taken(e.Kind, err)
 }
 
-// emit records an event. It fails when this event, or an earlier one, could not be recorded.
-func (r *recorder) emit(e Event) error {
+func (r *recorder) send(e Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.Version, e.Run, e.Time = 1, r.run, r.now()
@@ -55,17 +52,20 @@ func (r *recorder) emit(e Event) error {
 	if e.Result != nil {
 		e.Result = r.cleanValue(e.Result, 0)
 	}
-	if err := r.sink.Emit(e); err != nil && r.failed == nil {
-		r.failed = fmt.Errorf("record %s: %w", e.Kind, err)
+	return r.taken(e.Kind, r.sink.Emit(e))
+}
+
+// taken stops the run at the first event that could not be recorded.
+func (r *recorder) taken(kind event.Kind, err error) error {
+	if err != nil && r.failed == nil {
+		r.failed = fmt.Errorf("record %s: %w", kind, err)
 		r.stop(r.failed)
 	}
 	return r.failed
 }
 
 func (r *recorder) clean(text string) string {
-	if r.hide != nil {
-		text = r.hide.Replace(text)
-	}
+	text = r.secrets.Clean(text)
 	if len(text) > maxText {
 		return strings.ToValidUTF8(text[:maxText], "") + fmt.Sprintf(" ... (%d bytes more)", len(text)-maxText)
 	}
@@ -88,6 +88,9 @@ func (r *recorder) cleanValue(value any, depth int) any {
 	case *expression.Map:
 		dictionary := expression.NewMap()
 		for key, item := range v.All() {
+			if secret.Named(key) && secret.Holds(item) {
+				item = secret.Hidden
+			}
 			dictionary.Set(r.clean(key), r.cleanValue(item, depth+1))
 		}
 		return dictionary

@@ -163,7 +163,7 @@ func (j *job) call(s *scope, k *keywords) (*modules.Call, error) {
 	for name, value := range values {
 		arg, known := j.module.Arg(name)
 		if text, ok := value.(string); ok && known && arg.Secret {
-			j.run.record.keepSecret(text)
+			j.run.record.secrets.Keep(text)
 		}
 	}
 	args, err := j.module.Decode(values)

@@ -37,20 +37,6 @@ type jsonLines struct{ encoder *json.Encoder }
 
 func (j jsonLines) Emit(e event.Event) error { return j.encoder.Encode(e) }
 
-// All sends each event to every sink, in order, and stops at the first that cannot take it.
-func All(sinks ...event.Sink) event.Sink { return several(sinks) }
-
-type several []event.Sink
-
-func (s several) Emit(e event.Event) error {
-	for _, sink := range s {
-		if err := sink.Emit(e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // lines keeps what was last said of each host, so that a wait is told when it changes and now and then, not at every poll.
 type lines struct {
 	out, talk io.Writer

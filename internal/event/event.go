@@ -4,7 +4,10 @@
 // and the report read it.
 package event
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Event is one thing that happened in a run. The same stream feeds the screen, --output json and the journal, so the JSON is a
 // contract: fields are only ever added.
@@ -29,6 +32,7 @@ type Event struct {
 	Diff     string    `json:"diff,omitempty"`
 	Seconds  float64   `json:"seconds,omitempty"` // how long it took
 	Recap    []Tally   `json:"recap,omitempty"`   // run_end only, in inventory order
+	Outcome  Outcome   `json:"outcome,omitempty"` // run_end only
 }
 
 // Kind names what an Event tells.
@@ -48,6 +52,26 @@ const (
 	Warning    Kind = "warning"
 	PlayEnd    Kind = "play_end"
 	RunEnd     Kind = "run_end"
+)
+
+// Awaited tells whether an event has to be on disk before anything follows it: it comes right before what may change a host, or it is
+// the first or the last word on the run.
+func (k Kind) Awaited() bool {
+	switch k {
+	case RunStart, HostStart, HostRetry, RunEnd:
+		return true
+	}
+	return false
+}
+
+// Outcome is how a run ended.
+type Outcome string
+
+// Outcomes of a run.
+const (
+	Completed   Outcome = "ok"
+	Broken      Outcome = "failed" // a host failed or was unreachable, or something stopped the run
+	Interrupted Outcome = "interrupted"
 )
 
 // Status is a host's result of a task, in Ansible's words.
@@ -75,3 +99,21 @@ type Tally struct {
 
 // Sink takes events, one at a time, in order. An error stops the run: what cannot be recorded must not happen.
 type Sink interface{ Emit(Event) error }
+
+// Recorder is a Sink that keeps events on disk.
+type Recorder interface {
+	Sink
+	// Commit returns when every event that was emitted before the call is on disk. Many may call it at once; they share one fsync.
+	Commit() error
+}
+
+// Tee records each event and then shows it. A screen goes on showing what a record can no longer take: steps that are in hand
+// then still end, and their results are to be seen somewhere.
+func Tee(record Recorder, screen Sink) Recorder { return tee{record, screen} }
+
+type tee struct {
+	Recorder
+	screen Sink
+}
+
+func (t tee) Emit(e Event) error { return errors.Join(t.Recorder.Emit(e), t.screen.Emit(e)) }

@@ -9,7 +9,8 @@ import (
 	"log/slog"
 )
 
-const hidden = "***"
+// Hidden is what stands where a secret was.
+const Hidden = "***"
 
 // Text is a password, passphrase or token that no formatting, encoding or logging shows.
 // It is held by a pointer, since fmt calls no methods on what a struct keeps unexported, and looks into it instead.
@@ -30,16 +31,16 @@ func (t Text) Reveal() string {
 func (t Text) Empty() bool { return t.Reveal() == "" }
 
 // String returns three asterisks.
-func (Text) String() string { return hidden }
+func (Text) String() string { return Hidden }
 
 // Format writes three asterisks for every verb.
-func (Text) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, hidden) }
+func (Text) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, Hidden) }
 
 // MarshalJSON encodes three asterisks.
-func (Text) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
+func (Text) MarshalJSON() ([]byte, error) { return []byte(`"` + Hidden + `"`), nil }
 
 // MarshalText encodes three asterisks.
-func (Text) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+func (Text) MarshalText() ([]byte, error) { return []byte(Hidden), nil }
 
 // LogValue logs three asterisks.
-func (Text) LogValue() slog.Value { return slog.StringValue(hidden) }
+func (Text) LogValue() slog.Value { return slog.StringValue(Hidden) }

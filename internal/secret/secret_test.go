@@ -32,7 +32,7 @@ func TestTextIsNeverShown(t *testing.T) {
 			t.Errorf("shows %q:\n%s", form, shown.String())
 		}
 	}
-	if !strings.Contains(shown.String(), hidden) || secret.Reveal() != "hunter2" {
+	if !strings.Contains(shown.String(), Hidden) || secret.Reveal() != "hunter2" {
 		t.Error("the secret is not there at all")
 	}
 }
