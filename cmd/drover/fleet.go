@@ -165,6 +165,7 @@ func (f *fleet) target(host string, settings executor.Connection) (connection.Ta
 		Password:   secret.New(text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")),
 		CommonArgs: parsed,
 		Timeout:    time.Duration(f.flags.timeout) * time.Second,
+		Unit:       text("nomad_unit"),
 		Become: connection.Become{
 			Method:   "sudo",
 			User:     orElse(settings.BecomeUser, text("ansible_become_user")),

@@ -21,17 +21,17 @@ import (
 
 // Options say where an agent keeps things. Empty fields get the places that a host uses.
 type Options struct {
-	Dir      string // cache of hashes and versions; default: beside the agent's binary
-	LockFile string // default: /run/drover/host.lock for root, host.lock in Dir for others
-	SwapDir  string // records of transactions; default: /var/lib/drover/swap
-	Binary   string // the agent's own binary, which a transaction copies; default: /proc/self/exe
+	Dir     string   // cache of hashes and versions; default: beside the agent's binary
+	LockDir string   // holds one lock per unit, UNIT.lock; default: /run/drover for root, Dir for others
+	Homes   []string // places for staged binaries and records of swaps, the first usable one is taken; default: see homes
+	Binary  string   // the agent's own binary, which a transaction copies; default: /proc/self/exe
 }
 
 // Agent answers the calls of one connection.
 type Agent struct {
 	options  Options
 	cache    *cache
-	lock     hostLock
+	locks    unitLocks
 	prepared preparedSwaps
 	calls    sync.WaitGroup
 	slots    chan struct{} // bounds the calls in progress
@@ -60,14 +60,14 @@ func New(options Options) (*Agent, error) {
 		}
 		options.Dir = filepath.Dir(path)
 	}
-	if options.LockFile == "" {
-		options.LockFile = "/run/drover/host.lock"
+	if options.LockDir == "" {
+		options.LockDir = "/run/drover"
 		if os.Geteuid() != 0 {
-			options.LockFile = filepath.Join(options.Dir, "host.lock")
+			options.LockDir = options.Dir
 		}
 	}
-	if options.SwapDir == "" {
-		options.SwapDir = "/var/lib/drover/swap"
+	if len(options.Homes) == 0 {
+		options.Homes = defaultHomes()
 	}
 	return &Agent{
 		options:  options,
@@ -115,9 +115,9 @@ func (a *Agent) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 	return a.finish()
 }
 
-// finish waits for what is in hand and gives up the lock.
+// finish waits for what is in hand and gives up the locks.
 func (a *Agent) finish() error {
-	defer a.lock.release()
+	defer a.locks.release()
 	done := make(chan struct{})
 	go func() { a.calls.Wait(); close(done) }()
 	select {

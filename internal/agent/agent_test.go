@@ -55,9 +55,9 @@ func TestPanicIsOneCallsError(t *testing.T) {
 }
 
 func TestLockIsExclusive(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "run", "host.lock")
-	first := inProcess(t, Options{LockFile: path})
-	second := inProcess(t, Options{LockFile: path})
+	dir := filepath.Join(t.TempDir(), "run")
+	first := inProcess(t, Options{LockDir: dir})
+	second := inProcess(t, Options{LockDir: dir})
 	get[wire.HelloResult](t, first, wire.Hello{Run: "one", Holder: "ann@bastion since 10:00", Lock: true}, nil)
 	_, err := try[wire.HelloResult](second, wire.Hello{Run: "two", Holder: "bob", Lock: true}, nil)
 	if !wire.IsKind(err, wire.KindLocked) || !strings.Contains(err.Error(), "ann@bastion since 10:00") {

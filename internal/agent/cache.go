@@ -28,7 +28,8 @@ type cache struct {
 type cacheEntry struct {
 	SHA256  string `json:"sha256,omitempty"`
 	Version string `json:"version,omitempty"`
-	Used    int64  `json:"used"` // grows with each use, so that the oldest can go first
+	Package string `json:"package,omitempty"` // as packageOf gives it, or noPackage
+	Used    int64  `json:"used"`              // grows with each use, so that the oldest can go first
 }
 
 const (

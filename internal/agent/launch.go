@@ -79,14 +79,11 @@ func relaunch(ctx context.Context, m *manager, r *record) error {
 	return launch(ctx, m, r)
 }
 
-// resumeSwaps carries on what a power cut or a person has interrupted, and takes away what it left behind.
-func (a *Agent) resumeSwaps(ctx context.Context) error {
-	dropIns, err := filepath.Glob(dropInPath("*"))
-	if err != nil {
-		return err
-	}
-	all, err := records(a.options.SwapDir)
-	if err != nil || (len(all) == 0 && len(dropIns) == 0) {
+// resumeSwaps carries on what a power cut or a person has interrupted on a unit, and takes away what it left behind. The
+// other units of the host are the business of whoever holds their locks.
+func (a *Agent) resumeSwaps(ctx context.Context, unit string) error {
+	all, err := a.recordsOf(unit)
+	if err != nil || (len(all) == 0 && !exists(dropInPath(unit))) {
 		return err
 	}
 	m, err := connectSystemd(ctx)
@@ -94,26 +91,20 @@ func (a *Agent) resumeSwaps(ctx context.Context) error {
 		return err
 	}
 	defer m.close()
-	busy := map[string]bool{}
+	busy := false
 	for _, r := range all {
 		if !r.has(stepCommitted) || r.ended() {
 			continue
 		}
-		busy[r.plan.Request.Unit] = true
+		busy = true
 		if err := relaunch(ctx, m, r); err != nil {
 			return err
 		}
 	}
-	for _, path := range dropIns {
-		unit := strings.TrimSuffix(filepath.Base(filepath.Dir(path)), ".d")
-		if busy[unit] {
-			continue
-		}
-		if err := removeDropIn(ctx, m, unit); err != nil {
-			return err
-		}
+	if busy {
+		return nil
 	}
-	return nil
+	return removeDropIn(ctx, m, unit)
 }
 
 func dropInPath(unit string) string {

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,7 +28,10 @@ func nomadAgent(ctx context.Context, c *call, request wire.Agent) (wire.AgentRes
 			return wire.AgentResult{}, err
 		}
 		result := wire.AgentResult{Unit: s.UnitState}
-		if err := c.agent.describeBinary(ctx, s, &result); err != nil {
+		if err := refuseContainer(s); err != nil {
+			return result, err
+		}
+		if err := c.agent.describeBinary(ctx, m, s, &result); err != nil {
 			return result, err
 		}
 		if s.MainPID > 0 {
@@ -36,6 +40,7 @@ func nomadAgent(ctx context.Context, c *call, request wire.Agent) (wire.AgentRes
 		flags := parseAgentFlags(agentArgv(s, result.Cmdline))
 		result.ConfigPaths, result.ExtraFlags, result.DataDir = flags.configs, flags.extra, flags.dataDir
 		result.ConfigFiles = configFiles(flags.configs)
+		result.Environment = environmentNames(s)
 		if result.DataDir == "" {
 			result.DataDir = configuredDataDir(result.ConfigFiles)
 		}
@@ -43,38 +48,62 @@ func nomadAgent(ctx context.Context, c *call, request wire.Agent) (wire.AgentRes
 	})
 }
 
-// installed is the file that the unit's next start will run.
-func installed(s service) (string, error) {
-	if s.LoadState == "masked" {
-		masked := failure(wire.KindInvalid, "%s is masked, so it could not be started again", s.Name)
-		masked.Hint = "systemctl unmask " + s.Name
-		return "", masked
-	}
-	if s.ExecStartPath == "" {
-		return "", failure(wire.KindInvalid, "%s has no ExecStart", s.Name)
-	}
-	path, err := filepath.EvalSymlinks(s.ExecStartPath)
+func (a *Agent) describeBinary(ctx context.Context, m *manager, s service, result *wire.AgentResult) error {
+	t, err := installed(s)
 	if err != nil {
-		return "", fmt.Errorf("the program of %s: %w", s.Name, err)
+		return err
 	}
-	return path, nil
+	result.Binary, result.Link = t.file, t.link
+	if result.BinaryStat, err = statPath(t.file, true); err != nil {
+		return err
+	}
+	if result.SharedBy, err = sharedBy(ctx, m, s, t); err != nil {
+		return err
+	}
+	result.ReadOnly = readOnly(t.file) || t.link != "" && readOnly(t.link)
+	result.Package = a.packageOf(ctx, t)
+	// A binary that cannot say its version is a fact, not an error: the caller sees the empty field.
+	result.BinaryVersion, _ = a.version(ctx, t.file, nil)
+	return a.describeSpace(t, result)
 }
 
-func (a *Agent) describeBinary(ctx context.Context, s service, result *wire.AgentResult) error {
-	path, err := installed(s)
+// describeSpace tells how much room there is for a new binary.
+func (a *Agent) describeSpace(t target, result *wire.AgentResult) error {
+	var err error
+	if result.FreeBytes, err = freeBytes(filepath.Dir(t.file)); err != nil {
+		return err
+	}
+	// Without a place to stage in, staging says so in words of its own.
+	home, err := a.home()
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	beside, err := idOf(filepath.Dir(t.file))
 	if err != nil {
 		return err
 	}
-	result.Binary = path
-	if result.BinaryStat, err = statPath(path, true); err != nil {
+	staging, err := idOf(existing(home))
+	if err != nil {
 		return err
 	}
-	if result.FreeBytes, err = freeBytes(filepath.Dir(path)); err != nil {
-		return err
+	if result.StageFreeBytes = -1; staging.Device != beside.Device {
+		result.StageFreeBytes, err = freeBytes(existing(home))
 	}
-	// A binary that cannot say its version is a fact, not an error: the caller sees the empty field.
-	result.BinaryVersion, _ = a.version(ctx, path, nil)
-	return nil
+	return err
+}
+
+// environmentNames are the names of the variables that the unit sets, sorted. What cannot be read says nothing.
+func environmentNames(s service) []string {
+	values := map[string]string{}
+	for _, f := range s.envFiles {
+		one, _ := serviceEnvironment(service{UnitState: s.UnitState, envFiles: []envFile{f}})
+		maps.Copy(values, one)
+	}
+	for _, pair := range s.environment {
+		key, _, _ := strings.Cut(pair, "=")
+		values[key] = ""
+	}
+	return slices.Sorted(maps.Keys(values))
 }
 
 func (a *Agent) describeProcess(ctx context.Context, pid int, result *wire.AgentResult) {
@@ -91,7 +120,7 @@ func (a *Agent) describeProcess(ctx context.Context, pid int, result *wire.Agent
 	}
 	result.Running, result.StartTicks, result.Cmdline = true, ticks, newRedactor().arguments(cmdline(pid))
 	result.Exe, result.ExeDeleted = strings.TrimSuffix(target, deleted), strings.HasSuffix(target, deleted)
-	result.ExeInode = id.Inode
+	result.ExeInode, result.ExeDevice = id.Inode, id.Device
 	if now, err := idOf(result.Exe); err != nil || now != id {
 		result.ExeDeleted = true
 	}

@@ -23,18 +23,20 @@ func (a *Agent) plan(ctx context.Context, m *manager, request wire.SwapPrepare) 
 	if err := checkUnit(s, request); err != nil {
 		return plan{}, err
 	}
-	binary, err := installed(s)
+	at, err := a.exchangeable(ctx, m, s)
 	if err != nil {
 		return plan{}, err
 	}
-	if err := a.replaceable(ctx, s, binary); err != nil {
-		return plan{}, err
-	}
+	binary := at.file
 	p := plan{
 		ID: newID(), Kind: kindSwap, Request: request, Binary: binary, Previous: binary + ".drover-previous",
 		BootID: bootID(), StopBy: uptime() + stopSlack + wire.SwapPermission*1e6,
 	}
-	p.Copies = filepath.Join(a.options.SwapDir, request.Unit, p.ID, "copies")
+	home, err := a.home()
+	if err != nil {
+		return plan{}, err
+	}
+	p.Copies = filepath.Join(home, homeSwap, request.Unit, p.ID, "copies")
 	if p.OldTicks, err = expectedProcess(s, request.MainPID); err != nil {
 		return plan{}, err
 	}
@@ -44,7 +46,7 @@ func (a *Agent) plan(ctx context.Context, m *manager, request wire.SwapPrepare) 
 	if err := a.checkStaged(ctx, s, &p); err != nil {
 		return plan{}, err
 	}
-	return p, a.checkCopies(p)
+	return p, a.checkCopies(home, p)
 }
 
 // checkUnit refuses a unit that cannot be swapped without harm.
@@ -124,9 +126,10 @@ func (a *Agent) checkStaged(ctx context.Context, s service, p *plan) error {
 }
 
 // checkCopies makes sure that the copies, made while the agent is down, will find space.
-func (a *Agent) checkCopies(p plan) error {
-	if err := os.MkdirAll(a.options.SwapDir, 0o700); err != nil {
-		return fmt.Errorf("make the directory of the swaps: %w", err)
+func (a *Agent) checkCopies(home string, p plan) error {
+	dir, err := makeHome(home, homeSwap, 0o700)
+	if err != nil {
+		return err
 	}
 	need := int64(spaceReserve)
 	if p.Request.Client {
@@ -138,7 +141,7 @@ func (a *Agent) checkCopies(p plan) error {
 			need += info.Size()
 		}
 	}
-	return enoughSpace(a.options.SwapDir, need, "the copies that a revert needs")
+	return enoughSpace(dir, need, "the copies that a revert needs")
 }
 
 // clientState is the database in which a Nomad client keeps its allocations (client/state/db_bolt.go).

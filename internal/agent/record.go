@@ -229,10 +229,14 @@ func (r *record) outcome() (wire.SwapOutcome, error) {
 }
 
 // records reads all transactions of all units, oldest first.
-func records(swapDir string) ([]*record, error) {
-	dirs, err := filepath.Glob(filepath.Join(swapDir, "*.service", "*"))
-	if err != nil {
-		return nil, err
+func records(swapDirs []string) ([]*record, error) {
+	var dirs []string
+	for _, swapDir := range swapDirs {
+		some, err := filepath.Glob(filepath.Join(swapDir, "*.service", "*"))
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, some...)
 	}
 	sort.Slice(dirs, func(i, j int) bool { return filepath.Base(dirs[i]) < filepath.Base(dirs[j]) })
 	var all []*record
@@ -246,8 +250,8 @@ func records(swapDir string) ([]*record, error) {
 }
 
 // unsettled lists the outcomes that nobody has acknowledged.
-func unsettled(swapDir string) ([]wire.SwapOutcome, error) {
-	all, err := records(swapDir)
+func unsettled(swapDirs []string) ([]wire.SwapOutcome, error) {
+	all, err := records(swapDirs)
 	if err != nil {
 		return nil, err
 	}
@@ -266,8 +270,8 @@ func unsettled(swapDir string) ([]wire.SwapOutcome, error) {
 }
 
 // findRecord finds a transaction by its id.
-func findRecord(swapDir, id string) (*record, error) {
-	all, err := records(swapDir)
+func findRecord(swapDirs []string, id string) (*record, error) {
+	all, err := records(swapDirs)
 	if err != nil {
 		return nil, err
 	}

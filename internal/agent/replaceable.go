@@ -15,6 +15,28 @@ import (
 	"drover/internal/wire"
 )
 
+// exchangeable finds what a swap of the unit exchanges, and refuses one that must not be.
+func (a *Agent) exchangeable(ctx context.Context, m *manager, s service) (target, error) {
+	if err := refuseContainer(s); err != nil {
+		return target{}, err
+	}
+	t, err := installed(s)
+	if err != nil {
+		return target{}, err
+	}
+	if err := a.replaceable(ctx, s, t.file); err != nil {
+		return target{}, err
+	}
+	if err := refuseReadOnly(s, t); err != nil {
+		return target{}, err
+	}
+	shared, err := sharedBy(ctx, m, s, t)
+	if err != nil {
+		return target{}, err
+	}
+	return t, refuseShared(s, t, shared)
+}
+
 // replaceable refuses to put a Nomad binary in the place of anything that is none. A unit may start Nomad by way of a
 // shell, env or a wrapper script; the program of ExecStart is that one then, and a swap would destroy it. A file that
 // has Nomad's name and does not run may be a broken Nomad, and is worth repairing.

@@ -26,22 +26,20 @@ func stage(ctx context.Context, c *call, request wire.Stage) (wire.StageResult, 
 		if err != nil {
 			return wire.StageResult{}, err
 		}
-		return unhurried(func() (wire.StageResult, error) { return c.agent.stage(ctx, s, c, request) })
+		return unhurried(func() (wire.StageResult, error) { return c.agent.stage(ctx, m, s, c, request) })
 	})
 }
 
-func (a *Agent) stage(ctx context.Context, s service, c *call, request wire.Stage) (wire.StageResult, error) {
+func (a *Agent) stage(ctx context.Context, m *manager, s service, c *call, request wire.Stage) (wire.StageResult, error) {
 	var result wire.StageResult
 	if !regexp.MustCompile(`^[0-9][0-9A-Za-z.+-]{0,63}$`).MatchString(request.Version) || len(request.SHA256) != 64 || request.Size <= 0 {
 		return result, failure(wire.KindInvalid, "stage: version %q, size %d or hash %q is not one", request.Version, request.Size, request.SHA256)
 	}
-	binary, err := installed(s)
+	at, err := a.exchangeable(ctx, m, s)
 	if err != nil {
 		return result, err
 	}
-	if err := a.replaceable(ctx, s, binary); err != nil {
-		return result, err
-	}
+	binary := at.file
 	result.Path = stagedName(binary, request.Version)
 	there, err := a.has(ctx, result.Path, request)
 	if err != nil {

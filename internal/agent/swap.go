@@ -45,7 +45,7 @@ func swapPrepare(ctx context.Context, c *call, request wire.SwapPrepare) (wire.S
 	return onSystemd(ctx, request.Unit, func(m *manager, name string) (wire.SwapPrepareResult, error) {
 		request.Unit = name
 		a := c.agent
-		if err := a.maySwap(); err != nil {
+		if err := a.maySwap(ctx, name); err != nil {
 			return wire.SwapPrepareResult{}, err
 		}
 		if err := a.clearUncommitted(ctx, m, name); err != nil {
@@ -68,16 +68,15 @@ func swapPrepare(ctx context.Context, c *call, request wire.SwapPrepare) (wire.S
 }
 
 // maySwap refuses an agent that could not do it, or that another run could get in the way of.
-func (a *Agent) maySwap() error {
+func (a *Agent) maySwap(ctx context.Context, unit string) error {
 	if os.Geteuid() != 0 {
 		return failure(wire.KindPermission, "a swap needs an agent that is root")
 	}
-	a.lock.mu.Lock()
-	defer a.lock.mu.Unlock()
-	if a.lock.file == nil {
-		return failure(wire.KindInvalid, "a swap needs the host's lock: say lock in hello first")
+	locked, err := a.locks.also(ctx, unit)
+	if err == nil && !locked {
+		err = failure(wire.KindInvalid, "a swap needs the lock on %s: say lock in hello first", unit)
 	}
-	return nil
+	return err
 }
 
 func randomHex(n int) string {
@@ -100,7 +99,7 @@ func bootID() string {
 // openTransaction makes the record and puts a copy of the agent into it: the service must not depend on the directory
 // that the connection put the agent in. The copy is run once, so that a filesystem without exec shows now.
 func (a *Agent) openTransaction(ctx context.Context, p plan) (string, error) {
-	dir := filepath.Join(a.options.SwapDir, p.Request.Unit, p.ID)
+	dir := filepath.Dir(p.Copies)
 	if err := createRecord(dir, p); err != nil {
 		return "", err
 	}
@@ -139,12 +138,12 @@ func copyProgram(ctx context.Context, from, to, like string) error {
 
 // clearUncommitted removes what earlier prepares for the unit left, and refuses when a transaction is at work on it.
 func (a *Agent) clearUncommitted(ctx context.Context, m *manager, unit string) error {
-	all, err := records(a.options.SwapDir)
+	all, err := a.recordsOf(unit)
 	if err != nil {
 		return err
 	}
 	for _, r := range all {
-		if r.plan.Request.Unit != unit || r.ended() {
+		if r.ended() {
 			continue
 		}
 		if r.has(stepCommitted) {
@@ -166,15 +165,15 @@ func (a *Agent) clearUncommitted(ctx context.Context, m *manager, unit string) e
 
 func swapCommit(ctx context.Context, c *call, request wire.SwapCommit) (wire.SwapOutcome, error) {
 	a := c.agent
-	if err := a.maySwap(); err != nil {
-		return wire.SwapOutcome{}, err
-	}
 	a.prepared.mu.Lock()
 	p, known := a.prepared.byToken[request.Token]
 	delete(a.prepared.byToken, request.Token)
 	a.prepared.mu.Unlock()
 	if !known {
 		return wire.SwapOutcome{}, failure(wire.KindStale, "this permission was used already, or never given; nothing was stopped")
+	}
+	if err := a.maySwap(ctx, p.plan.Request.Unit); err != nil {
+		return wire.SwapOutcome{}, err
 	}
 	if late := time.Since(p.at); late > wire.SwapPermission*time.Millisecond {
 		os.RemoveAll(p.dir)
@@ -247,11 +246,11 @@ func awaitOutcome(ctx context.Context, m *manager, dir string) (wire.SwapOutcome
 
 func swapRevert(ctx context.Context, c *call, request wire.SwapRevert) (wire.SwapOutcome, error) {
 	a := c.agent
-	if err := a.maySwap(); err != nil {
+	parent, err := findRecord(a.swapDirs(), request.ID)
+	if err != nil {
 		return wire.SwapOutcome{}, err
 	}
-	parent, err := findRecord(a.options.SwapDir, request.ID)
-	if err != nil {
+	if err := a.maySwap(ctx, parent.plan.Request.Unit); err != nil {
 		return wire.SwapOutcome{}, err
 	}
 	return onSystemd(context.WithoutCancel(ctx), parent.plan.Request.Unit, func(m *manager, name string) (wire.SwapOutcome, error) {
@@ -282,7 +281,7 @@ func swapRevert(ctx context.Context, c *call, request wire.SwapRevert) (wire.Swa
 
 func swapSettle(_ context.Context, c *call, request wire.SwapSettle) (none, error) {
 	a := c.agent
-	r, err := findRecord(a.options.SwapDir, request.ID)
+	r, err := findRecord(a.swapDirs(), request.ID)
 	if err != nil {
 		return none{}, err
 	}
@@ -292,7 +291,7 @@ func swapSettle(_ context.Context, c *call, request wire.SwapSettle) (none, erro
 	if err := settle(r); err != nil {
 		return none{}, err
 	}
-	return none{}, prune(a.options.SwapDir, r.plan.Request.Unit)
+	return none{}, a.prune(r.plan.Request.Unit)
 }
 
 // settle removes what only a revert needs and marks the record.
@@ -311,14 +310,14 @@ func settle(r *record) error {
 // keptRecords is how many settled transactions of a unit stay on record.
 const keptRecords = 10
 
-func prune(swapDir, unit string) error {
-	all, err := records(swapDir)
+func (a *Agent) prune(unit string) error {
+	all, err := a.recordsOf(unit)
 	if err != nil {
 		return err
 	}
 	var settled []*record
 	for _, r := range all {
-		if r.plan.Request.Unit == unit && exists(filepath.Join(r.dir, settledFile)) {
+		if exists(filepath.Join(r.dir, settledFile)) {
 			settled = append(settled, r)
 		}
 	}

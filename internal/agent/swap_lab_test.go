@@ -263,12 +263,12 @@ func unitOperations(b *bench) {
 		Running: true, Cmdline: []string{"/usr/local/bin/nomad", "agent", "-config", "/etc/nomad.d"}, Exe: "/usr/local/bin/nomad",
 		ExeVersion: "Nomad v" + oldVersion, Binary: "/usr/local/bin/nomad", BinaryVersion: "Nomad v" + oldVersion,
 		ConfigPaths: []string{"/etc/nomad.d"}, ConfigFiles: []string{"/etc/nomad.d/nomad.hcl"}, DataDir: "/opt/nomad",
-		Listening: []string{"127.0.0.1:4646", "127.0.0.1:4647"},
+		Listening: []string{"127.0.0.1:4646", "127.0.0.1:4647"}, StageFreeBytes: -1,
 	}
-	if got.Unit.MainPID == 0 || got.StartTicks == 0 || got.ExeInode != got.BinaryStat.Inode || got.FreeBytes == 0 {
+	if got.Unit.MainPID == 0 || got.StartTicks == 0 || got.ExeInode != got.BinaryStat.Inode || got.ExeDevice != got.BinaryStat.Device || got.FreeBytes == 0 {
 		b.t.Errorf("agent: %+v", got)
 	}
-	got.Unit, got.StartTicks, got.ExeInode, got.BinaryStat, got.FreeBytes = wire.UnitState{}, 0, 0, wire.StatResult{}, 0
+	got.Unit, got.StartTicks, got.ExeInode, got.ExeDevice, got.BinaryStat, got.FreeBytes = wire.UnitState{}, 0, 0, 0, wire.StatResult{}, 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		b.t.Errorf("agent (-want +got):\n%s", diff)
 	}

@@ -22,6 +22,9 @@ type manager struct {
 }
 
 func connectSystemd(ctx context.Context) (*manager, error) {
+	if err := requireSystemd(); err != nil {
+		return nil, err
+	}
 	dial := dbus.NewSystemConnectionContext
 	if os.Geteuid() == 0 {
 		dial = dbus.NewSystemdConnectionContext
@@ -44,6 +47,7 @@ type service struct {
 	environment []string
 	envFiles    []envFile
 	workingDir  string
+	id          string // the name that systemd gives it, where the other is an alias
 	job         uint32 // 0: none is queued or running
 }
 
@@ -86,7 +90,7 @@ func (m *manager) service(ctx context.Context, name string) (service, error) {
 			TimeoutStartUSec: p.number("TimeoutStartUSec"), TimeoutStopUSec: p.number("TimeoutStopUSec"),
 			ActiveEnterUSec: p.number("ActiveEnterTimestamp"),
 		},
-		environment: p.list("Environment"), workingDir: p.text("WorkingDirectory"), job: p.job(),
+		environment: p.list("Environment"), workingDir: p.text("WorkingDirectory"), id: p.text("Id"), job: p.job(),
 	}
 	if commands := p.commands("ExecStart"); len(commands) > 0 {
 		s.ExecStartPath, s.ExecStart = commands[0].path, m.redactor.arguments(commands[0].argv)
@@ -105,6 +109,9 @@ func (m *manager) loaded(ctx context.Context, name string) (service, error) {
 		return s, err
 	}
 	if s.LoadState == "not-found" {
+		if other := withoutUnit(name); other != nil {
+			return s, other
+		}
 		return s, failure(wire.KindNotFound, "there is no unit %s on this host", name)
 	}
 	return s, nil

@@ -302,8 +302,8 @@ func stillSwappable(s service, p plan) error {
 		refused.Hint = "another drop-in sets KillSignal after " + filepath.Base(dropInPath(s.Name)) + ": see systemctl cat " + s.Name
 		return refused
 	}
-	if binary, err := installed(s); err != nil || binary != p.Binary {
-		refused := failure(wire.KindStale, "%s starts %s now, and %s when the swap was prepared: its unit files had changed since systemd read them", s.Name, binary, p.Binary)
+	if at, err := installed(s); err != nil || at.file != p.Binary {
+		refused := failure(wire.KindStale, "%s starts %s now, and %s when the swap was prepared: its unit files had changed since systemd read them", s.Name, at.file, p.Binary)
 		return errors.Join(refused, err)
 	}
 	return nil

@@ -24,6 +24,8 @@ type Target struct {
 	Timeout time.Duration
 	// AgentDirs are absolute directories, or ones that begin with ~/, to keep the agent in; empty: ~/.cache/drover, ~/.drover, /var/tmp/drover-UID.
 	AgentDirs []string
+	// Unit is the service whose lock root's agent takes for a run (nomad_unit); empty: nomad.service.
+	Unit string
 }
 
 // Become says how to act as another user. Only sudo is known.

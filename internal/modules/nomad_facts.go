@@ -140,7 +140,7 @@ func setAgent(f *nomad.HostFacts, agent wire.AgentResult) {
 
 // isCurrent tells whether the running image is the file that the next start will run.
 func isCurrent(agent wire.AgentResult) bool {
-	return agent.Running && !agent.ExeDeleted && agent.ExeInode == agent.BinaryStat.Inode
+	return agent.Running && !agent.ExeDeleted && agent.ExeInode == agent.BinaryStat.Inode && agent.ExeDevice == agent.BinaryStat.Device
 }
 
 func nonNil(list []string) []string {

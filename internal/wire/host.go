@@ -2,7 +2,7 @@
 
 package wire
 
-// Hello is the first call of a connection: it takes the host's lock for the run.
+// Hello is the first call of a connection: it takes the lock on a unit for the run.
 type Hello struct {
 	Run    string `json:"run"`    // the run's id
 	Holder string `json:"holder"` // who, in words: user@bastion, since when

@@ -60,8 +60,11 @@ const (
 	KindNoSpace    = "no_space"   // the disk is full
 	KindTimeout    = "timeout"    // a time limit ran out; the message says waiting for what
 	KindStale      = "stale"      // a commit came too late after its prepare, or the host has changed in between
-	KindLocked     = "locked"     // another run holds the host
+	KindLocked     = "locked"     // another run holds the unit
 	KindFailed     = "failed"     // anything else
+	// KindUnsupported is a host or agent that drover cannot upgrade as it is: no systemd, Nomad in a container, a read-only
+	// filesystem, a binary that several agents share. Nothing was touched, and trying again does not help.
+	KindUnsupported = "unsupported"
 )
 
 // Error is a failure on the host, in plain words, with what to do next where the agent knows.

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"drover/internal/printable"
+	"drover/internal/wait"
+	"drover/internal/wire"
+)
+
+// unitLocks are the exclusive rights of one run to change units of a host. Each is a flock, so it dies with the process.
+// A host may have several Nomad agents, which different inventory names, and different runs, may stand for: nothing is
+// shared between the locks of two units.
+type unitLocks struct {
+	mu    sync.Mutex
+	files map[string]*os.File
+	// owner is what the first lock was asked with; nil before. Where a task names another unit than the connection did,
+	// the same run takes that one's lock too.
+	owner *wire.Hello
+	dir   string
+}
+
+// lockHolder is the content of a lock file.
+type lockHolder struct {
+	Run    string `json:"run"`
+	Holder string `json:"holder"`
+	PID    int    `json:"pid"`
+}
+
+// lockWait is how long an agent waits for one of the same run, whose connection was lost, to end.
+const lockWait = 10 * time.Second
+
+// take takes the lock of a unit, whose name is complete and checked.
+func (l *unitLocks) take(ctx context.Context, dir, unit string, request wire.Hello) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.files[unit] != nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory of the lock on %s: %w", unit, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, unit+".lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the lock on %s: %w", unit, err)
+	}
+	if err := acquire(ctx, f, unit, request.Run); err != nil {
+		f.Close()
+		return err
+	}
+	text, err := json.Marshal(lockHolder{Run: request.Run, Holder: request.Holder, PID: os.Getpid()})
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt(text, 0)
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("write the holder into the lock on %s: %w", unit, err)
+	}
+	if l.files == nil {
+		l.files = map[string]*os.File{}
+	}
+	l.files[unit], l.owner, l.dir = f, &request, dir
+	return nil
+}
+
+// also makes sure that a run that holds a lock holds that of unit too; false when it holds none.
+func (l *unitLocks) also(ctx context.Context, unit string) (bool, error) {
+	l.mu.Lock()
+	owner, dir := l.owner, l.dir
+	l.mu.Unlock()
+	if owner == nil {
+		return false, nil
+	}
+	return true, l.take(ctx, dir, unit, *owner)
+}
+
+// acquire takes the flock. A lock held by an agent of the same run is what a lost connection left behind: that agent
+// is asked to end, and waited for.
+func acquire(ctx context.Context, f *os.File, unit, run string) error {
+	deadline := time.Now().Add(lockWait)
+	asked := false
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("lock %s: %w", unit, err)
+		}
+		holder := readHolder(f)
+		if holder.Run == "" || holder.Run != run || time.Now().After(deadline) {
+			refused := failure(wire.KindLocked, "another run holds %s on this host: %s (run %s, agent process %d)",
+				unit, printable.Text(holder.Holder), printable.Text(holder.Run), holder.PID)
+			refused.Hint = "wait for it to end, or end it where it was started"
+			return refused
+		}
+		if !asked && holder.PID > 1 && holder.PID != os.Getpid() {
+			asked = true
+			_ = unix.Kill(holder.PID, unix.SIGTERM)
+		}
+		if err := wait.For(ctx, 50*time.Millisecond); err != nil {
+			return failure(wire.KindTimeout, "waiting for this run's earlier agent (process %d) to end", holder.PID)
+		}
+	}
+}
+
+func readHolder(f *os.File) lockHolder {
+	var holder lockHolder
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 4096))
+	if err == nil {
+		_ = json.Unmarshal(bytes.TrimSpace(text), &holder)
+	}
+	return holder
+}
+
+// release gives all locks up.
+func (l *unitLocks) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for unit, file := range l.files {
+		_ = file.Truncate(0)
+		file.Close()
+		delete(l.files, unit)
+	}
+	l.owner = nil
+}

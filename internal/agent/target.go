@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"drover/internal/wire"
+)
+
+// target is what a unit's next start will run. A symbolic link whose name ends the path of ExecStart, or of another link,
+// is how some hosts choose a version: there the last such link is what a swap switches, and the files stay.
+// Symbolic links to directories choose nothing: they are only followed.
+type target struct {
+	path string // as ExecStart has it
+	file string // the program, symbolic links resolved
+	link string // the last link of the chain, in its real directory; "" where path names the program itself
+	text string // what link says, relative or not
+}
+
+// place is what a swap exchanges: the link where there is one, else the file.
+func (t target) place() string {
+	if t.link != "" {
+		return t.link
+	}
+	return t.file
+}
+
+// maxLinks is the kernel's own limit (MAXSYMLINKS).
+const maxLinks = 40
+
+// resolve follows a path to its program.
+func resolve(path string) (target, error) {
+	t := target{path: path}
+	for range maxLinks {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+		if err != nil {
+			return target{}, err
+		}
+		path = filepath.Join(dir, filepath.Base(path))
+		info, err := os.Lstat(path)
+		if err != nil {
+			return target{}, err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			t.file = path
+			return t, nil
+		}
+		t.link = path
+		if t.text, err = os.Readlink(path); err != nil {
+			return target{}, err
+		}
+		path = t.text
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+	}
+	return target{}, errors.New("too many symbolic links")
+}
+
+// installed is what the unit's next start will run.
+func installed(s service) (target, error) {
+	if s.LoadState == "masked" {
+		masked := failure(wire.KindInvalid, "%s is masked, so it could not be started again", s.Name)
+		masked.Hint = "systemctl unmask " + s.Name
+		return target{}, masked
+	}
+	if s.ExecStartPath == "" {
+		return target{}, failure(wire.KindInvalid, "%s has no ExecStart", s.Name)
+	}
+	t, err := resolve(s.ExecStartPath)
+	if err != nil {
+		return target{}, fmt.Errorf("the program of %s: %w", s.Name, err)
+	}
+	return t, nil
+}
