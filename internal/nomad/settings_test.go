@@ -90,8 +90,11 @@ func TestDeciding(t *testing.T) {
 func TestFlagSettings(t *testing.T) {
 	argv := strings.Fields("/usr/bin/nomad agent -config /etc/nomad.d -raft-protocol=2 --dc dc1 -vault-token=s.hidden -vault-allow-unauthenticated -vault-token s.hidden")
 	want := []Setting{
-		{"server.raft_protocol", "2", execStart, 0}, {"datacenter", "dc1", execStart, 0}, {"vault.token", "", execStart, 0},
-		{"vault.allow_unauthenticated", "", execStart, 0}, {"vault.token", "", execStart, 0},
+		{"server.raft_protocol", "2", execStart, 0},
+		{"datacenter", "dc1", execStart, 0},
+		{"vault.token", "", execStart, 0},
+		{"vault.allow_unauthenticated", "", execStart, 0},
+		{"vault.token", "", execStart, 0},
 	}
 	if diff := cmp.Diff(want, flagSettings(argv)); diff != "" {
 		t.Error(diff)
