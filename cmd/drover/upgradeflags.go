@@ -28,6 +28,7 @@ type upgradeFlags struct {
 	down       []string
 	skip       bool
 	skipMinors bool
+	notes      []string
 	mirror     string
 	releaseKey string
 }
@@ -50,6 +51,7 @@ func (u *upgradeFlags) register(c *cobra.Command) {
 	flags.StringSliceVar(&u.down, "accept-down", nil, "go on although this server is dead, while the others are a majority; may be given more than once")
 	flags.BoolVar(&u.skip, "skip-unreachable", false, "go on without clients that cannot be reached")
 	flags.BoolVar(&u.skipMinors, "allow-unsupported-skip", false, "go over more than two minor versions at once, which Nomad does not support")
+	flags.StringSliceVar(&u.notes, "accept-note", nil, "go on although an upgrade note of Nomad, by the id that the plan names, speaks against it; may be given more than once")
 	c.MarkFlagsMutuallyExclusive("servers", "clients")
 	c.MarkFlagsMutuallyExclusive("binary", "binary-dir")
 	_ = c.RegisterFlagCompletionFunc("accept-down", u.completeHosts)
@@ -93,6 +95,7 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	vars.Set("accept_down", expression.FromGo(u.down))
 	vars.Set("skip_unreachable", u.skip)
 	vars.Set("allow_unsupported_skip", u.skipMinors)
+	vars.Set("accept_notes", expression.FromGo(u.notes))
 	vars.Set("mirror", u.mirror)
 	vars.Set("release_key", releaseKey)
 	return vars, nil

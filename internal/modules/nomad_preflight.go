@@ -28,6 +28,7 @@ func nomadPreflightModule() Module {
 			{Name: "allow_unsupported_skip", Kind: Boolean, Default: false, Doc: "Accept more than two minor versions at once."},
 			{Name: "hosts", Kind: List, Doc: "Plan only these hosts; the others are looked at and left alone. Without it: all."},
 			{Name: "skip_unreachable", Kind: Boolean, Default: false, Doc: "Go on without hosts that cannot be reached, except servers of the cluster."},
+			{Name: "accept_notes", Kind: List, Doc: "Upgrade notes that are accepted, by the ids that refusals name."},
 		}, append(binaryArgs(), acceptArgs()...)...),
 		Exclusive: [][]string{{"binary", "directory"}},
 		Local:     true, // it reaches every host through the fleet, and no one host may be needed for that
@@ -58,6 +59,7 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 		VersionOptions:  nomad.VersionOptions{AllowUnsupportedSkip: call.Args.Bool("allow_unsupported_skip")},
 		SkipUnreachable: call.Args.Bool("skip_unreachable"),
 		Hosts:           call.Args.Strings("hosts"),
+		AcceptNotes:     call.Args.Strings("accept_notes"),
 	})
 	plan.Problems = append(plan.Problems, binaryProblems(ctx, call, survey, &plan)...)
 	result := &Result{Data: expression.MapOf("verdict", plan.Verdict(), "plan", expression.FromGo(plan))}
@@ -203,5 +205,7 @@ func (c *cluster) askCluster(ctx context.Context, survey *nomad.Survey) {
 	// Gossip only helps to name servers; without it the raft configuration is enough.
 	survey.Members, _ = nomad.AskMembers(ctx, client, speaker.Region)
 	survey.Further = append(survey.Further, nomad.Capabilities(ctx, client, view)...)
-	survey.Notes = askNotes(ctx, client, survey)
+	if target, err := targetVersion(c.call); err == nil {
+		survey.Notes = nomad.AskNotes(ctx, client, survey, target)
+	}
 }
