@@ -4,7 +4,6 @@ package release
 
 import (
 	"archive/zip"
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,7 +13,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -24,16 +22,18 @@ import (
 )
 
 const (
-	maximumBinary = 1 << 30
-	lockPoll      = 20 * time.Millisecond
+	lockPoll = 20 * time.Millisecond
+	sayAfter = time.Second
 )
 
-// lock waits for an exclusive lock on a file; the lock ends with the process.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+// lock waits for an exclusive lock on the cache; the lock ends with the process.
+func (c Cache) lock(ctx context.Context) (unlock func(), err error) {
+	file, err := os.OpenFile(filepath.Join(c.Directory, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
+	said := time.AfterFunc(sayAfter, func() { c.say("waiting for another user of the cache of binaries in %s", c.Directory) })
+	defer said.Stop()
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
@@ -116,14 +116,14 @@ func (r reader) Read(p []byte) (int, error) {
 	return r.from.Read(p)
 }
 
-// unzip takes the member `nomad` out of a release zip.
+// unzip takes the member `nomad` out of a release zip, as a program of mode 0700.
 func (c Cache) unzip(ctx context.Context, source, target string) error {
 	if _, err := os.Stat(target); err == nil {
 		return nil
 	}
 	archive, err := zip.OpenReader(source)
 	if err != nil {
-		return fmt.Errorf("open %s: %w", source, err)
+		return fmt.Errorf("open %s: %w: it is cut off or no zip", source, err)
 	}
 	defer archive.Close()
 	for _, member := range archive.File {
@@ -138,11 +138,18 @@ func (c Cache) unzip(ctx context.Context, source, target string) error {
 			return fmt.Errorf("open nomad in %s: %w", source, err)
 		}
 		defer content.Close()
+		c.say("unpacking %s", filepath.Base(source))
 		_, err = landing.File(target, func(file *os.File) error {
-			_, err := io.Copy(file, io.LimitReader(reader{ctx, content}, maximumBinary))
-			return err
+			size, err := io.Copy(file, io.LimitReader(reader{ctx, content}, maximumBinary+1))
+			if size > maximumBinary {
+				return fmt.Errorf("nomad in it is larger than %d bytes", maximumBinary)
+			}
+			return errors.Join(err, file.Chmod(0o700))
 		})
-		return err
+		if err != nil {
+			return fmt.Errorf("unpack %s: %w", source, err)
+		}
+		return nil
 	}
 	return fmt.Errorf("%s has no member nomad, so it is not a Nomad release", source)
 }
@@ -157,6 +164,7 @@ func (c Cache) compress(ctx context.Context, source, target string) error {
 		return err
 	}
 	defer file.Close()
+	c.say("compressing %s", filepath.Base(source))
 	_, err = landing.File(target, func(packed *os.File) error {
 		encoder, err := zstd.NewWriter(packed, zstd.WithEncoderLevel(zstd.SpeedFastest))
 		if err != nil {
@@ -166,31 +174,4 @@ func (c Cache) compress(ctx context.Context, source, target string) error {
 		return errors.Join(err, encoder.Close())
 	})
 	return err
-}
-
-// checkSums compares a release file with the SHA256SUMS beside it, where there is one.
-func checkSums(source, sum string) error {
-	name := filepath.Base(source)
-	lists, err := filepath.Glob(filepath.Join(filepath.Dir(source), "*SHA256SUMS"))
-	if err != nil {
-		return err
-	}
-	for _, list := range lists {
-		file, err := os.Open(list)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", list, err)
-		}
-		defer file.Close()
-		lines := bufio.NewScanner(file)
-		for lines.Scan() {
-			fields := strings.Fields(lines.Text())
-			if len(fields) == 2 && strings.TrimPrefix(fields[1], "*") == name && !strings.EqualFold(fields[0], sum) {
-				return fmt.Errorf("%s has SHA-256 %s, and %s says %s: it is damaged or not the release", source, sum, filepath.Base(list), fields[0])
-			}
-		}
-		if err := lines.Err(); err != nil {
-			return fmt.Errorf("read %s: %w", list, err)
-		}
-	}
-	return nil
 }

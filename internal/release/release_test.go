@@ -6,7 +6,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"io"
 	"os"
@@ -17,17 +16,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 )
-
-// program is a smallest file that is a Linux program of a machine (62: x86-64, 183: aarch64), as far as its header.
-func program(machine uint16) []byte {
-	header := make([]byte, 64)
-	copy(header, "\x7fELF\x02\x01\x01")
-	binary.LittleEndian.PutUint16(header[16:], 2)
-	binary.LittleEndian.PutUint16(header[18:], machine)
-	binary.LittleEndian.PutUint32(header[20:], 1)
-	binary.LittleEndian.PutUint16(header[52:], 64)
-	return append(header, bytes.Repeat([]byte("nomad"), 1000)...)
-}
 
 func write(t *testing.T, path string, content []byte) {
 	t.Helper()
@@ -58,9 +46,9 @@ func zipped(t *testing.T, member string, content []byte) []byte {
 
 func TestFindPicksByVersionAndArchitecture(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "nomad_1.11.0_linux_arm64.zip"), zipped(t, "nomad", program(183)))
-	write(t, filepath.Join(dir, "nomad-1.11.0"), program(62))
-	write(t, filepath.Join(dir, "nomad"), program(62))
+	write(t, filepath.Join(dir, "nomad_1.11.0_linux_arm64.zip"), zipped(t, "nomad", program(t, "arm64", "")))
+	write(t, filepath.Join(dir, "nomad-1.11.0"), program(t, "amd64", "1.11.0"))
+	write(t, filepath.Join(dir, "nomad"), program(t, "amd64", "1.11.0"))
 	for _, test := range []struct{ version, architecture, want string }{
 		{"1.11.0", "arm64", "nomad_1.11.0_linux_arm64.zip"},
 		{"1.11.0", "amd64", "nomad-1.11.0"},
@@ -81,14 +69,14 @@ func TestFindPicksByVersionAndArchitecture(t *testing.T) {
 
 func TestPrepareIsDoneOnceForAllCallers(t *testing.T) {
 	dir := t.TempDir()
-	content := program(62)
+	content := program(t, "amd64", "1.11.0")
 	source := filepath.Join(dir, "nomad_1.11.0_linux_amd64.zip")
 	write(t, source, zipped(t, "nomad", content))
-	cache := Cache{filepath.Join(dir, "cache")}
+	cache := Cache{Directory: filepath.Join(dir, "cache")}
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
-			got, err := cache.Prepare(t.Context(), source, "amd64")
+			got, err := cache.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: source})
 			sum := sha256.Sum256(content)
 			if err != nil || got.SHA256 != hex.EncodeToString(sum[:]) || got.Size != int64(len(content)) {
 				t.Errorf("prepared %+v, %v", got, err)
@@ -96,7 +84,7 @@ func TestPrepareIsDoneOnceForAllCallers(t *testing.T) {
 		})
 	}
 	group.Wait()
-	got, err := cache.Prepare(t.Context(), source, "amd64")
+	got, err := cache.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: source})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +102,7 @@ func TestPrepareIsDoneOnceForAllCallers(t *testing.T) {
 		t.Errorf("decompressed %d bytes, %v", len(back), err)
 	}
 	info, _ := os.Stat(got.Compressed)
-	if _, err := cache.Prepare(t.Context(), source, "amd64"); err != nil {
+	if _, err := cache.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: source}); err != nil {
 		t.Fatal(err)
 	}
 	if again, _ := os.Stat(got.Compressed); !again.ModTime().Equal(info.ModTime()) {
@@ -125,14 +113,14 @@ func TestPrepareIsDoneOnceForAllCallers(t *testing.T) {
 func TestPrepareNoticesAChangedFile(t *testing.T) {
 	dir := t.TempDir()
 	source := filepath.Join(dir, "nomad")
-	cache := Cache{filepath.Join(dir, "cache")}
-	write(t, source, program(62))
-	first, err := cache.Prepare(t.Context(), source, "amd64")
+	cache := Cache{Directory: filepath.Join(dir, "cache")}
+	write(t, source, program(t, "amd64", "1.11.0"))
+	first, err := cache.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: source})
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, source, append(program(62), 'x'))
-	second, err := cache.Prepare(t.Context(), source, "amd64")
+	write(t, source, append(program(t, "amd64", "1.11.0"), 'x'))
+	second, err := cache.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: source})
 	if err != nil || second.SHA256 == first.SHA256 {
 		t.Errorf("the change went unnoticed: %v", err)
 	}
@@ -145,23 +133,30 @@ func TestPrepareRefuses(t *testing.T) {
 		sums    string
 		want    string
 	}{
-		"other architecture": {"nomad", program(183), "", "EM_AARCH64"},
-		"not a program":      {"nomad", []byte("#!/bin/sh"), "", "not a Linux program"},
-		"damaged":            {"nomad", program(62), strings.Repeat("0", 64) + "  nomad\n", "damaged"},
-		"zip of another":     {"x.zip", nil, "", "no member nomad"},
-		"truncated zip":      {"y.zip", []byte("PK\x03\x04"), "", "open"},
+		"other architecture":  {"nomad", program(t, "arm64", ""), "", "EM_AARCH64"},
+		"not a program":       {"nomad", []byte("#!/bin/sh"), "", "not a Linux program"},
+		"damaged":             {"nomad", program(t, "amd64", "1.11.0"), strings.Repeat("0", 64) + "  nomad\n", "damaged"},
+		"zip of another":      {"x.zip", nil, "", "no member nomad"},
+		"truncated zip":       {"y.zip", []byte("PK\x03\x04"), "", "cut off or no zip"},
+		"truncated program":   {"nomad", program(t, "amd64", "1.11.0")[:130], "", "is cut off: it has 130 bytes"},
+		"half a header":       {"nomad", program(t, "amd64", "1.11.0")[:30], "", "only a part of one"},
+		"another version":     {"nomad", program(t, "amd64", "1.10.5"), "", "the binary is Nomad 1.10.5 (it says so itself), and 1.11.0 is wanted"},
+		"another edition":     {"nomad", program(t, "amd64", "1.11.0+ent"), "", "the binary is Nomad 1.11.0+ent"},
+		"not Nomad":           {"nomad", speaking(t, "Consul v1.20.0\n"), "", `is not Nomad: asked for its version it says "Consul v1.20.0"`},
+		"crashing":            {"nomad", crashing(t), "", "crashes when it is asked for its version"},
+		"a list that is none": {"nomad", program(t, "amd64", "1.11.0"), "<html>\n", "line 1 is not a SHA-256 and a file name"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			if test.content == nil {
-				test.content = zipped(t, "consul", program(62))
+				test.content = zipped(t, "consul", program(t, "amd64", "1.11.0"))
 			}
 			write(t, filepath.Join(dir, test.name), test.content)
 			if test.sums != "" {
 				write(t, filepath.Join(dir, "nomad_SHA256SUMS"), []byte(test.sums))
 			}
-			_, err := Cache{filepath.Join(dir, "cache")}.Prepare(t.Context(), filepath.Join(dir, test.name), "amd64")
+			_, err := Cache{Directory: filepath.Join(dir, "cache")}.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: filepath.Join(dir, test.name)})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
