@@ -95,12 +95,9 @@ func (p *playFlags) run(ctx context.Context, s streams, book *playbooks.Playbook
 	p.warnOfTags(s, book)
 	sink, done := p.sink(s)
 	defer done()
-	summary, err := p.carryOut(ctx, fl, book, more, sink)
+	summary, err := p.recorded(ctx, fl, book, more, sink, asked{command: "run", target: book.File})
 	done()
-	if err != nil {
-		return err
-	}
-	return fl.verdict(summary)
+	return fl.ended(summary, err)
 }
 
 // warnOfTags tells of tags that no task has: then everything is passed over, which looks like success.
@@ -113,16 +110,23 @@ func (p *playFlags) warnOfTags(s streams, book *playbooks.Playbook) {
 	}
 }
 
-// carryOut runs a playbook over an open fleet.
-func (p *playFlags) carryOut(ctx context.Context, fl *fleet, book *playbooks.Playbook, more *expression.Map, sink event.Sink) (*executor.Summary, error) {
+// variables are those given with -e, and those that a command adds.
+func (p *playFlags) variables(more *expression.Map) (*expression.Map, error) {
 	extra, err := playbooks.ParseExtraVars(p.extraVars, os.ReadFile)
 	if err != nil {
 		return nil, err
 	}
-	if more != nil {
-		for key, value := range more.All() {
-			extra.Set(key, value)
-		}
+	for key, value := range more.All() {
+		extra.Set(key, value)
+	}
+	return extra, nil
+}
+
+// carryOut runs a playbook over an open fleet; what it does is on record only if the sink sees to that.
+func (p *playFlags) carryOut(ctx context.Context, fl *fleet, book *playbooks.Playbook, more *expression.Map, sink event.Sink) (*executor.Summary, error) {
+	extra, err := p.variables(more)
+	if err != nil {
+		return nil, err
 	}
 	dir := filepath.Dir(book.File)
 	return executor.Run(ctx, executor.Options{
@@ -130,7 +134,7 @@ func (p *playFlags) carryOut(ctx context.Context, fl *fleet, book *playbooks.Pla
 		Tags: p.tags, SkipTags: p.skipTags, StartAt: p.startAt,
 		Check: p.check, Diff: p.diff, Forks: p.forks, ForceHandlers: p.forceHandlers,
 		Become: p.become, BecomeUser: p.becomeUser,
-		Connect: fl, Sink: sink, Abort: abortContext(ctx), Run: fl.moduleRun(),
+		Connect: fl, Sink: sink, Secrets: fl.secrets, Abort: abortContext(ctx), Run: fl.moduleRun(),
 		Files: func(name string) (string, error) { return findFile(dir, name) },
 		Leader: func(ctx context.Context, fleet modules.Fleet, become bool) (string, error) {
 			return modules.Leader(ctx, fleet, fl.moduleRun(), become)
@@ -142,8 +146,10 @@ func (p *playFlags) carryOut(ctx context.Context, fl *fleet, book *playbooks.Pla
 func (f *fleet) moduleRun() modules.Run {
 	return modules.Run{
 		ID: f.runID, Holder: f.holder,
-		Directory:   filepath.Join(stateDir(f.s), "runs", f.runID),
+		Directory:   filepath.Join(runsDir(f.s), f.runID),
 		Cache:       cacheDir(f.s),
+		Releases:    releases,
+		Proxy:       proxy,
 		Environment: f.s.getenv,
 	}
 }

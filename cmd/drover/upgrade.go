@@ -19,14 +19,17 @@ func newUpgradeCommand(s streams) *cobra.Command {
 	u := &upgradeFlags{}
 	var yes bool
 	command := &cobra.Command{
-		Use:   "upgrade --to VERSION (--binary FILE | --binary-dir DIR)",
+		Use:   "upgrade --to VERSION [--binary FILE | --binary-dir DIR | --mirror URL]",
 		Short: "Upgrade a cluster in place",
 		Long: `upgrade shows the plan, asks, and carries it out: a snapshot, the new binary beside the old one on every host, then servers one at a
 time with the leader last, then one client, then batches. Before each stop it asks every other server for itself whether quorum
 holds. It stops at the first failure. Run again, it goes on where it stopped; a cluster that is done it leaves alone.
 
+Unless a flag names the new binary, it is fetched from HashiCorp's releases; signature and hash are checked before any host gets it.
+
 It is the ready playbook "upgrade" (drover playbook show upgrade).`,
-		Example: `  drover upgrade -i hosts.ini --to 1.11.0 --binary-dir releases/
+		Example: `  drover upgrade -i hosts.ini --to 1.11.0
+  drover upgrade -i hosts.ini --to 1.11.0 --binary-dir releases/
   drover upgrade -i hosts.ini --to 1.11.0 --binary nomad_1.11.0_linux_amd64.zip --servers --yes`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return u.upgrade(c.Context(), s, yes) },
@@ -40,9 +43,6 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 	vars, err := u.vars()
 	if err != nil {
 		return err
-	}
-	if u.binary == "" && u.binaryDir == "" {
-		return usageError("say where the new Nomad is: --binary FILE or --binary-dir DIR")
 	}
 	if !yes && !terminal(s.in) {
 		return usageError("without a terminal nobody can be asked: add --yes (drover plan shows what it would do)")
@@ -83,12 +83,9 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 	vars.Set("batches", expression.FromGo(batches))
 	sink, done := u.sink(s)
 	defer done()
-	summary, err := u.carryOut(ctx, fl, book, vars, sink)
+	summary, err := u.recorded(ctx, fl, book, vars, sink, asked{command: "upgrade", target: "Nomad " + u.to, plan: plan})
 	done()
-	if err != nil {
-		return err
-	}
-	return fl.verdict(summary)
+	return fl.ended(summary, err)
 }
 
 func confirm(s streams) error {

@@ -3,12 +3,17 @@
 package main
 
 import (
+	"errors"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"drover/internal/expression"
+	"drover/internal/modules"
 	"drover/internal/nomad"
 )
 
@@ -37,10 +42,10 @@ func (u *upgradeFlags) register(c *cobra.Command) {
 	u.fleetFlags.register(c)
 	flags := c.Flags()
 	flags.StringVar(&u.to, "to", "", "the version to upgrade to, such as 1.11.0")
-	flags.StringVar(&u.binary, "binary", "", "the new Nomad: a binary or a release zip")
-	flags.StringVar(&u.binaryDir, "binary-dir", "", "a directory of release zips or binaries; each host's architecture is picked")
-	flags.StringVar(&u.mirror, "mirror", "", "fetch the release from this URL, laid out as HashiCorp's releases, instead of from there")
-	flags.StringVar(&u.releaseKey, "release-key", "", "the public key (ASCII armour) that signs the releases of the mirror, instead of HashiCorp's")
+	flags.StringVar(&u.binary, "binary", "", "the new Nomad: a binary or a release zip (default: HashiCorp's releases)")
+	flags.StringVar(&u.binaryDir, "binary-dir", "", "a directory of release zips or binaries; each host's architecture is picked, SHA256SUMS beside them checked")
+	flags.StringVar(&u.mirror, "mirror", "", "fetch the release from this http(s) URL, laid out as "+releases+" (the default)")
+	flags.StringVar(&u.releaseKey, "release-key", "", "the public key file (ASCII armour) whose signature of a release counts (default: HashiCorp's key)")
 	flags.BoolVar(&u.servers, "servers", false, "only servers")
 	flags.BoolVar(&u.clients, "clients", false, "only clients")
 	flags.StringVar(&u.batch, "batch", "10%", "clients at once after the first one: a number or a percentage")
@@ -53,7 +58,7 @@ func (u *upgradeFlags) register(c *cobra.Command) {
 	flags.BoolVar(&u.skipMinors, "allow-unsupported-skip", false, "go over more than two minor versions at once, which Nomad does not support")
 	flags.StringSliceVar(&u.notes, "accept-note", nil, "go on although an upgrade note of Nomad, by the id that the plan names, speaks against it; may be given more than once")
 	c.MarkFlagsMutuallyExclusive("servers", "clients")
-	c.MarkFlagsMutuallyExclusive("binary", "binary-dir")
+	c.MarkFlagsMutuallyExclusive("binary", "binary-dir", "mirror")
 	_ = c.RegisterFlagCompletionFunc("accept-down", u.completeHosts)
 	_ = c.RegisterFlagCompletionFunc("stop-signal", cobra.FixedCompletions([]string{"KILL"}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -72,15 +77,23 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	if _, err := nomad.Batches(nil, u.batch, u.perDC); err != nil {
 		return nil, usageError("--batch: %w", err)
 	}
-	binary, err := newNomad(u.binary, false)
+	if strings.HasPrefix(u.binary, "http://") || strings.HasPrefix(u.binary, "https://") {
+		return nil, usageError("--binary takes a file, not a URL: --mirror URL fetches a release and checks its signature")
+	}
+	if u.mirror != "" {
+		if err := modules.CheckMirror(u.mirror); err != nil {
+			return nil, usageError("--mirror: %w", err)
+		}
+	}
+	binary, err := pathOf("binary", u.binary, false)
 	if err != nil {
 		return nil, err
 	}
-	binaryDir, err := newNomad(u.binaryDir, true)
+	binaryDir, err := pathOf("binary-dir", u.binaryDir, true)
 	if err != nil {
 		return nil, err
 	}
-	releaseKey, err := newNomad(u.releaseKey, false)
+	releaseKey, err := pathOf("release-key", u.releaseKey, false)
 	if err != nil {
 		return nil, err
 	}
@@ -101,19 +114,33 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	return vars, nil
 }
 
-// newNomad is the path that a flag names, absolute: a playbook looks for others beside itself, and the user means the working directory.
-func newNomad(path string, directory bool) (string, error) {
+// pathOf is the path that a flag names, absolute: a playbook looks for others beside itself, and the user means the working directory.
+func pathOf(flag, path string, directory bool) (string, error) {
 	if path == "" {
 		return "", nil
 	}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return "", usageError("the new Nomad: %w", err)
-	case info.IsDir() && !directory:
+		return "", usageError("--%s: %w", flag, err)
+	case info.IsDir() && !directory && flag == "binary":
 		return "", usageError("--binary: %s is a directory; --binary-dir takes those", path)
+	case info.IsDir() && !directory:
+		return "", usageError("--%s: %s is a directory, and a file is needed", flag, path)
 	case !info.IsDir() && directory:
-		return "", usageError("--binary-dir: %s is not a directory; --binary takes a file", path)
+		return "", usageError("--%s: %s is not a directory; --binary takes a file", flag, path)
 	}
 	return filepath.Abs(path)
+}
+
+// releases is where Nomad is fetched from when no flag and no task says otherwise.
+const releases = "https://releases.hashicorp.com"
+
+// proxy is what the bastion's environment says: HTTPS_PROXY, HTTP_PROXY and NO_PROXY. The error of a bad one would repeat its password.
+func proxy(request *http.Request) (*url.URL, error) {
+	through, err := http.ProxyFromEnvironment(request)
+	if err != nil {
+		return nil, errors.New("the environment names a proxy (HTTPS_PROXY or HTTP_PROXY) that is not a URL")
+	}
+	return through, nil
 }

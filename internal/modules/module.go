@@ -9,6 +9,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 
 	"drover/internal/expression"
 	"drover/internal/wire"
@@ -143,12 +145,14 @@ type Call struct {
 // Run is what holds for the whole run.
 type Run struct {
 	ID          string
-	Directory   string                   // of this run, 0700, for snapshots and backups; made on first use
-	Cache       string                   // kept between runs, 0700, for binaries; "": in Directory
-	Holder      string                   // who runs it
-	Environment func(name string) string // of the bastion, NOMAD_* only
-	Turn        *Turn                    // set by the executor: what only one task of the run may do at a time
-	Sightings   *Sightings               // set by the executor: what the run saw of hosts that are not its own
+	Directory   string                                // of this run, 0700, for snapshots and backups; made on first use
+	Cache       string                                // kept between runs, 0700, for binaries; "": in Directory
+	Releases    string                                // base URL that Nomad is fetched from where a task names no source; "": a task has to
+	Proxy       func(*http.Request) (*url.URL, error) // of the bastion, for fetching; nil: none
+	Holder      string                                // who runs it
+	Environment func(name string) string              // of the bastion, NOMAD_* only
+	Turn        *Turn                                 // set by the executor: what only one task of the run may do at a time
+	Sightings   *Sightings                            // set by the executor: what the run saw of hosts that are not its own
 }
 
 // Result is what a module did.

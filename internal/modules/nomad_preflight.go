@@ -19,7 +19,7 @@ func nomadPreflightModule() Module {
 		Name:  "nomad_preflight",
 		Short: "Say everything that stands in the way of an upgrade, before anything is touched",
 		Doc: "Run once. Looks at every host of the inventory that nomad_facts has not seen, compares the inventory with the servers that the cluster has, applies the rules of versions, " +
-			"stop signals and quorum, tries every capability that the token will need, and where the new binary is named, sees that it is one for every host. All problems are named, not only the first. The result holds the plan: each host's step, in order. " + unitDoc,
+			"stop signals and quorum, tries every capability that the token will need, and makes sure of the new binary for every architecture that is to be upgraded. All problems are named, not only the first. The result holds the plan: each host's step, in order. " + unitDoc,
 		Args: append([]Arg{
 			versionArg(),
 			{Name: "only", Kind: String, Choices: []string{"servers", "clients"}, Doc: "Plan only these."},
@@ -30,7 +30,7 @@ func nomadPreflightModule() Module {
 			{Name: "skip_unreachable", Kind: Boolean, Default: false, Doc: "Go on without hosts that cannot be reached, except servers of the cluster."},
 			{Name: "accept_notes", Kind: List, Doc: "Upgrade notes that are accepted, by the ids that refusals name."},
 		}, append(binaryArgs(), acceptArgs()...)...),
-		Exclusive: [][]string{{"binary", "directory"}},
+		Exclusive: [][]string{binarySources()},
 		Local:     true, // it reaches every host through the fleet, and no one host may be needed for that
 		Check:     CheckReads,
 		Returns: []Arg{
@@ -84,9 +84,10 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 	return result, nil
 }
 
-// binaryProblems says for which architectures of the hosts to upgrade the new binary is missing or unfit, where the task names one.
+// binaryProblems says for which architectures of the hosts to upgrade the new binary is missing or unfit. It fetches and verifies what
+// nomad_stage will send.
 func binaryProblems(ctx context.Context, call *Call, survey nomad.Survey, plan *nomad.Plan) []nomad.Problem {
-	if call.Args.String("binary") == "" && call.Args.String("directory") == "" {
+	if !namesBinary(call) {
 		return nil
 	}
 	var problems []nomad.Problem
@@ -101,7 +102,7 @@ func binaryProblems(ctx context.Context, call *Call, survey nomad.Survey, plan *
 		if _, err := prepareBinary(ctx, call, plan.Target, machine); err != nil {
 			problems = append(problems, nomad.Problem{
 				Text:   fmt.Sprintf("no new binary could be made ready for hosts such as %s (%s): %v", step.Host, machine, err),
-				Remedy: "name a Nomad binary or release zip for every architecture",
+				Remedy: "see to that, or name another source: --binary FILE, --binary-dir DIR or --mirror URL (drover doc nomad_stage)",
 			})
 		}
 	}

@@ -18,11 +18,11 @@ func nomadStageModule() Module {
 	return Module{
 		Name:  "nomad_stage",
 		Short: "Bring a new Nomad binary to a host, beside the one that runs",
-		Doc: "Finds the binary for the host's architecture, verifies its checksum, compresses it once for all hosts and sends it where the host does " +
+		Doc: "Finds the binary for the host's architecture or fetches it, verifies its checksum and signature, compresses it once for all hosts and sends it where the host does " +
 			"not have it yet. On the host it is run once for its version, and the configuration is tried with it as the unit's user; a rejection fails. " +
 			"Nothing that runs is touched. A host that already runs the version is left alone. " + unitDoc,
 		Args:      append([]Arg{versionArg()}, binaryArgs()...),
-		Exclusive: [][]string{{"binary", "directory"}},
+		Exclusive: [][]string{binarySources()},
 		Check:     CheckFull,
 		Returns: []Arg{
 			{Name: "path", Kind: Path, Doc: "Where the binary waits."},
