@@ -148,6 +148,9 @@ func stateDir(s streams) string {
 	return filepath.Join(orElse(s.getenv("XDG_STATE_HOME"), filepath.Join(s.getenv("HOME"), ".local", "state")), "drover")
 }
 
+// runsDir has a directory for each run.
+func runsDir(s streams) string { return filepath.Join(stateDir(s), "runs") }
+
 func cacheDir(s streams) string {
 	return filepath.Join(orElse(s.getenv("XDG_CACHE_HOME"), filepath.Join(s.getenv("HOME"), ".cache")), "drover")
 }

@@ -28,8 +28,10 @@ type fleet struct {
 	hosts     []*inventory.Host // after --limit
 	pool      *connection.Pool
 	become    secret.Text
+	secrets   *secret.Redactor // what neither screen nor record shows
 	runID     string
 	holder    string
+	onRecord  bool
 	locked    atomic.Pointer[error] // that another run holds a host, once that was found
 }
 
@@ -58,6 +60,9 @@ func (f *fleetFlags) open(s streams, playbookDir string, lock bool) (*fleet, err
 	if fl.become, err = f.becomePassword(s); err != nil {
 		return nil, err
 	}
+	fl.secrets = &secret.Redactor{}
+	fl.secrets.Keep(fl.become.Reveal())
+	fl.secrets.Keep(s.getenv("NOMAD_TOKEN"))
 	now := time.Now()
 	fl.runID, fl.holder = newRunID(now), holder(now)
 	fl.pool = connection.New(fl.connectionOptions(lock))
@@ -176,6 +181,8 @@ func (f *fleet) target(host string, settings executor.Connection) (connection.Ta
 	if password := text("ansible_become_password", "ansible_become_pass"); password != "" {
 		target.Become.Password = secret.New(password)
 	}
+	f.secrets.Keep(target.Password.Reveal())
+	f.secrets.Keep(target.Become.Password.Reveal())
 	if key := orElse(text("ansible_ssh_private_key_file", "ansible_private_key_file"), f.flags.privateKey); key != "" {
 		target.KeyFiles = []string{key}
 	}

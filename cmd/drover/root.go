@@ -213,7 +213,7 @@ It asks the cluster before each step whether it may go on: quorum is never riske
 	})
 	root.AddCommand(
 		newPlanCommand(s), newUpgradeCommand(s), newRunCommand(s), newHealthCommand(s), newExecCommand(s),
-		newInventoryCommand(s), newDocCommand(s), newPlaybookCommand(s), newLabCommand(s.in, s.out, s.err), newDemoCommand(s), newVersionCommand(s),
+		newRunsCommand(s), newInventoryCommand(s), newDocCommand(s), newPlaybookCommand(s), newLabCommand(s.in, s.out, s.err), newDemoCommand(s), newVersionCommand(s),
 	)
 	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + exitCodes + "\n{{end}}")
 	return root

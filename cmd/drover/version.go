@@ -18,13 +18,16 @@ func newVersionCommand(s streams) *cobra.Command {
 		Short: "Print the version of drover and of the agents in it",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			version := "development"
-			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-				version = info.Main.Version
-			}
 			_, err := fmt.Fprintf(s.out, "drover %s %s/%s %s\nagent protocol %d, source %.12s\n",
-				version, runtime.GOOS, runtime.GOARCH, runtime.Version(), wire.Version, wire.Source)
+				droverVersion(), runtime.GOOS, runtime.GOARCH, runtime.Version(), wire.Version, wire.Source)
 			return err
 		},
 	}
+}
+
+func droverVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "development"
 }
