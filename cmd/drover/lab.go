@@ -65,6 +65,7 @@ func (c *labCommand) up() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.Servers, "servers", 3, "Nomad servers, s1 and on")
+	flags.BoolVar(&o.Combined, "combined", false, "the servers are clients too")
 	flags.IntVar(&o.Clients, "clients", 3, "Nomad clients, c1 and on")
 	flags.IntVar(&o.Plain, "plain", 0, "hosts without Nomad, h1 and on")
 	flags.BoolVar(&o.Jump, "jump", false, "reach the hosts only through a jump host, j1")

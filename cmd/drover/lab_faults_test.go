@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"drover/internal/lab"
 )
 
 // with is the same rig for a subtest.
@@ -75,7 +73,7 @@ func (r *rig) roles() (leader string, followers []string) {
 		leader, followers = "", nil
 		for _, host := range r.lab.Hosts() {
 			switch {
-			case host.Role != lab.Server:
+			case !host.IsServer():
 			case r.leads(host.Name):
 				leader = host.Name
 			default:
@@ -343,7 +341,7 @@ func (r *rig) tasks() map[string]uint64 {
 	r.t.Helper()
 	found := map[string]uint64{}
 	for _, host := range r.lab.Hosts() {
-		if host.Role != lab.Client {
+		if !host.IsClient() {
 			continue
 		}
 		tasks, err := r.lab.Tasks(host.Name)

@@ -31,14 +31,14 @@ func (l *Lab) APIClient(name string) (client *http.Client, base string, err erro
 	base = "http://" + name + ":4646"
 	if l.state.Options.MTLS {
 		base = "https://" + name + ":4646"
-		if transport.TLSClientConfig, err = l.tlsConfig(host.Role); err != nil {
+		if transport.TLSClientConfig, err = l.tlsConfig(host); err != nil {
 			return nil, "", err
 		}
 	}
 	return &http.Client{Transport: transport}, base, nil
 }
 
-func (l *Lab) tlsConfig(role Role) (*tls.Config, error) {
+func (l *Lab) tlsConfig(host Host) (*tls.Config, error) {
 	ca, err := os.ReadFile(l.path(caFile))
 	if err != nil {
 		return nil, fmt.Errorf("read the lab's CA: %w", err)
@@ -51,7 +51,7 @@ func (l *Lab) tlsConfig(role Role) (*tls.Config, error) {
 	pool.AppendCertsFromPEM(ca)
 	return &tls.Config{
 		RootCAs: pool, Certificates: []tls.Certificate{pair},
-		ServerName: string(role) + "." + region + ".nomad", MinVersion: tls.VersionTLS12,
+		ServerName: string(certificateRole(host)) + "." + region + ".nomad", MinVersion: tls.VersionTLS12,
 	}, nil
 }
 

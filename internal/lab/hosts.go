@@ -14,6 +14,7 @@ type Role string
 const (
 	Server Role = "server" // a Nomad server
 	Client Role = "client" // a Nomad client
+	Both   Role = "both"   // a Nomad server that is a client too
 	Plain  Role = "plain"  // SSH and systemd, no Nomad
 	Jump   Role = "jump"   // SSH only, between the bastion and the others
 )
@@ -26,7 +27,13 @@ type Host struct {
 }
 
 // RunsNomad reports whether the host has a Nomad agent.
-func (h Host) RunsNomad() bool { return h.Role == Server || h.Role == Client }
+func (h Host) RunsNomad() bool { return h.IsServer() || h.IsClient() }
+
+// IsServer reports whether the host's agent is a server, whatever else it is.
+func (h Host) IsServer() bool { return h.Role == Server || h.Role == Both }
+
+// IsClient reports whether the host's agent is a client, whatever else it is.
+func (h Host) IsClient() bool { return h.Role == Client || h.Role == Both }
 
 // Every lab has a network of its own, so that all can use the same addresses.
 var (
@@ -49,7 +56,11 @@ func makeHosts(o Options) []Host {
 			})
 		}
 	}
-	add(Server, "s", 1, o.Servers)
+	server := Server
+	if o.Combined {
+		server = Both
+	}
+	add(server, "s", 1, o.Servers)
 	add(Client, "c", 2, o.Clients)
 	add(Plain, "h", 3, o.Plain)
 	if o.Jump {
@@ -66,10 +77,10 @@ func (h Host) fleetAddress() netip.Addr {
 	return h.Address
 }
 
-func withRole(hosts []Host, role Role) []Host {
+func which(hosts []Host, is func(Host) bool) []Host {
 	var found []Host
 	for _, host := range hosts {
-		if host.Role == role {
+		if is(host) {
 			found = append(found, host)
 		}
 	}

@@ -16,9 +16,13 @@ func (l *Lab) Inventory(user string) (string, error) {
 	var text strings.Builder
 	for _, group := range []struct {
 		name string
-		role Role
-	}{{"nomad_servers", Server}, {"nomad_clients", Client}, {"plain", Plain}} {
-		hosts := withRole(l.state.Hosts, group.role)
+		is   func(Host) bool
+	}{
+		{"nomad_servers", Host.IsServer},
+		{"nomad_clients", func(h Host) bool { return h.Role == Client }},
+		{"plain", func(h Host) bool { return h.Role == Plain }},
+	} {
+		hosts := which(l.state.Hosts, group.is)
 		if len(hosts) == 0 {
 			continue
 		}

@@ -18,14 +18,14 @@ const (
 	isolatedPerClient = 1
 )
 
-func jobAllocations(o Options) int { return o.Clients * (rawPerClient + isolatedPerClient) }
+func jobAllocations(o Options) int { return o.nodes() * (rawPerClient + isolatedPerClient) }
 
 // practiceJob is a service that does nothing for as long as nobody restarts it, as the API takes it.
 func practiceJob(o Options) map[string]any {
 	group := func(name, driver string, perClient int) map[string]any {
 		return map[string]any{
 			"Name":          name,
-			"Count":         perClient * o.Clients,
+			"Count":         perClient * o.nodes(),
 			"EphemeralDisk": map[string]any{"SizeMB": 10},
 			"Tasks": []any{map[string]any{
 				"Name":        "sleep",

@@ -194,7 +194,7 @@ func (l *Lab) writeFiles(ctx context.Context, binary string) error {
 	tasks, _ := errgroup.WithContext(ctx)
 	tasks.SetLimit(4)
 	for _, host := range l.state.Hosts {
-		tasks.Go(func() error { return l.writeHost(host, hostKeys[host.Name], binary, agents[host.Role], ca) })
+		tasks.Go(func() error { return l.writeHost(host, hostKeys[host.Name], binary, agents[certificateRole(host)], ca) })
 	}
 	return tasks.Wait()
 }

@@ -241,7 +241,7 @@ func cutWorks(ctx context.Context, t *testing.T, l *Lab) {
 		t.Fatal(err)
 	}
 	waitNomad(ctx, t, l, "c1")
-	peer := fmt.Sprintf("exec 3<>/dev/tcp/%s/4647", withRole(l.Hosts(), Server)[0].Address)
+	peer := fmt.Sprintf("exec 3<>/dev/tcp/%s/4647", which(l.Hosts(), Host.IsServer)[0].Address)
 	reaches := func() bool {
 		_, err := l.Output(ctx, "c1", "timeout", "2", "bash", "-c", peer)
 		return err == nil

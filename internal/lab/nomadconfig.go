@@ -50,10 +50,10 @@ leave_on_terminate   = %t
 disable_update_check = true
 `, host.Name, region, o.LeaveOnInterrupt, o.LeaveOnTerminate),
 	}
-	switch host.Role {
-	case Server:
+	if host.IsServer() {
 		files["server.hcl"] = serverConfig(o, hosts)
-	case Client:
+	}
+	if host.IsClient() {
 		files["client.hcl"] = clientConfig(o, hosts)
 	}
 	if o.ACL {
@@ -79,7 +79,7 @@ disable_update_check = true
 // join renders the block by which an agent finds the servers again, also after it left.
 func join(hosts []Host) string {
 	var addresses []string
-	for _, server := range withRole(hosts, Server) {
+	for _, server := range which(hosts, Host.IsServer) {
 		addresses = append(addresses, fmt.Sprintf("%q", server.Address))
 	}
 	return fmt.Sprintf("  server_join {\n    retry_join     = [%s]\n    retry_interval = \"1s\"\n  }\n", strings.Join(addresses, ", "))

@@ -38,10 +38,11 @@ type Options struct {
 	Name string // "lab"; lower case letters, digits and dashes
 	Dirs Dirs   // /var/lib/drover-lab and /var/cache/drover
 
-	Servers int // Nomad servers s1..sN
-	Clients int // Nomad clients c1..cN
-	Plain   int // hosts without Nomad, h1..hN
-	Jump    bool
+	Servers  int  // Nomad servers s1..sN
+	Combined bool // the servers are clients too
+	Clients  int  // Nomad clients c1..cN
+	Plain    int  // hosts without Nomad, h1..hN
+	Jump     bool
 
 	Version  string // Nomad's, such as "1.10.5" (the default)
 	NomadDir string // release zips or binaries to take Nomad from, instead of building it
@@ -117,7 +118,7 @@ func (o Options) check() error {
 		return fmt.Errorf("%d hosts: at most %d fit into the kernel's default limit of inotify instances", hosts, maxHosts)
 	case o.Clients > 0 && o.Servers == 0:
 		return fmt.Errorf("%d clients without a server: add --servers", o.Clients)
-	case o.Job && o.Clients == 0:
+	case o.Job && o.nodes() == 0:
 		return fmt.Errorf("a job needs at least one client")
 	case o.RaftProtocol < 0 || o.RaftProtocol > 3:
 		return fmt.Errorf("raft protocol %d: want 2 or 3, or 0 for Nomad's default", o.RaftProtocol)
@@ -126,6 +127,14 @@ func (o Options) check() error {
 		return fmt.Errorf("the lab's directories may not contain ':', ',' or '\\': overlayfs reads them as separators")
 	}
 	return o.checkUnit()
+}
+
+// nodes is how many agents run tasks.
+func (o Options) nodes() int {
+	if o.Combined {
+		return o.Clients + o.Servers
+	}
+	return o.Clients
 }
 
 func (o Options) checkUnit() error {

@@ -43,8 +43,8 @@ func (l *Lab) waitReady(ctx context.Context, p *progress) error {
 	if err := p.waitFor(ctx, fmt.Sprintf("%d servers healthy", o.Servers), clusterLimit, func() error { return l.checkServers(ctx) }); err != nil {
 		return l.withConsole(err)
 	}
-	if o.Clients > 0 {
-		if err := p.waitFor(ctx, fmt.Sprintf("%d clients ready", o.Clients), clusterLimit, func() error { return l.checkClients(ctx) }); err != nil {
+	if o.nodes() > 0 {
+		if err := p.waitFor(ctx, fmt.Sprintf("%d clients ready", o.nodes()), clusterLimit, func() error { return l.checkClients(ctx) }); err != nil {
 			return l.withConsole(err)
 		}
 	}
@@ -196,7 +196,7 @@ func (l *Lab) checkClients(ctx context.Context) error {
 			ready++
 		}
 	}
-	if want := l.state.Options.Clients; ready != want {
+	if want := l.state.Options.nodes(); ready != want {
 		return fmt.Errorf("%d of %d ready", ready, want)
 	}
 	return nil

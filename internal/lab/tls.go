@@ -36,6 +36,14 @@ const (
 	certificateEarly = time.Hour
 )
 
+// certificateRole is the role in the name of a host's certificate: servers ask other servers for theirs.
+func certificateRole(host Host) Role {
+	if host.IsServer() {
+		return Server
+	}
+	return host.Role
+}
+
 func newAuthority() (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -58,6 +58,7 @@ func TestOptionsCheck(t *testing.T) {
 		{"negative", Options{Servers: -1, Plain: 3}, "cannot be negative"},
 		{"clients alone", Options{Clients: 2}, "without a server"},
 		{"job without clients", Options{Servers: 1, Job: true}, "at least one client"},
+		{"a job on servers", Options{Servers: 3, Combined: true, Job: true}, ""},
 		{"a name with a dot", Options{Servers: 1, Name: "a.b"}, "lab name"},
 		{"a name that climbs", Options{Servers: 1, Name: ".."}, "lab name"},
 		{"a version that climbs", Options{Servers: 1, Version: "../1"}, "version"},
@@ -120,6 +121,17 @@ nomad_cacert=/labs/x/tls/ca.pem
 nomad_client_cert=/labs/x/tls/cli.pem
 nomad_client_key=/labs/x/tls/cli-key.pem
 `},
+		{"a server that is a client too", "drover", Options{Servers: 1, Combined: true}, `[nomad_servers]
+s1 ansible_host=10.64.1.1
+
+[nomad:children]
+nomad_servers
+
+[all:vars]
+ansible_user=drover
+ansible_ssh_private_key_file=/labs/x/id_ed25519
+ansible_ssh_common_args='-o UserKnownHostsFile=/labs/x/known_hosts'
+`},
 		{"plain hosts", "drover", Options{Plain: 1}, `[plain]
 h1 ansible_host=10.64.3.1
 
@@ -173,6 +185,20 @@ func TestNomadConfigIsReadByNomadsParser(t *testing.T) {
 		if !strings.Contains(all.String(), role) {
 			t.Errorf("%s: %q is missing in\n%s", host.Name, role, all.String())
 		}
+	}
+}
+
+func TestCombinedHost(t *testing.T) {
+	o := Options{Servers: 2, Combined: true, Job: true}.withDefaults()
+	host := makeHosts(o)[1]
+	files := nomadConfig(o, host, makeHosts(o))
+	for _, name := range []string{"server.hcl", "client.hcl"} {
+		if !strings.Contains(files[name], `retry_join     = ["10.64.1.1", "10.64.1.2"]`) {
+			t.Errorf("%s does not join the servers: %q", name, files[name])
+		}
+	}
+	if !host.IsServer() || !host.IsClient() || certificateRole(host) != Server || jobAllocations(o) != 6 {
+		t.Errorf("%+v has certificate %q and the job %d allocations", host, certificateRole(host), jobAllocations(o))
 	}
 }
 

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"drover/internal/lab"
 )
 
 // node is the part of /v1/node/ID that is watched.
@@ -29,7 +27,7 @@ type node struct {
 func (w *Watch) askNodes(ctx context.Context) (map[string]node, error) {
 	var problems []error
 	for _, host := range w.lab.Hosts() {
-		if host.Role != lab.Server {
+		if !host.IsServer() {
 			continue
 		}
 		nodes, err := w.nodesFrom(ctx, host.Name)

@@ -102,12 +102,13 @@ func Start(ctx context.Context, l *lab.Lab) (*Watch, error) {
 	}
 	ctx, w.stop = context.WithCancel(ctx)
 	for _, host := range l.Hosts() {
-		switch host.Role {
-		case lab.Server:
+		if host.IsServer() {
 			w.group.Go(func() { w.every(ctx, serverEvery, func() { w.sampleServer(ctx, host.Name) }) })
-			w.group.Go(func() { w.watchProcess(ctx, host.Name) })
-		case lab.Client:
+		}
+		if host.IsClient() {
 			w.group.Go(func() { w.every(ctx, clientEvery, func() { w.sampleClient(ctx, host.Name) }) })
+		}
+		if host.RunsNomad() {
 			w.group.Go(func() { w.watchProcess(ctx, host.Name) })
 		}
 	}
@@ -304,7 +305,7 @@ func gone(pid int) bool {
 func tasks(l *lab.Lab) (map[string]lab.Task, error) {
 	found := map[string]lab.Task{}
 	for _, host := range l.Hosts() {
-		if host.Role != lab.Client {
+		if !host.IsClient() {
 			continue
 		}
 		list, err := l.Tasks(host.Name)

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"drover/internal/lab"
+	"drover/internal/nomad"
+)
+
+// Hosts that are server and client go with the servers, the leader last, and keep their tasks.
+func TestLabCombined(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 3, Combined: true, Job: true}, "drover")
+	leader, followers := r.roles()
+	if diff := cmp.Diff(append(followers, leader), r.planned()); diff != "" {
+		t.Errorf("the plan's order (-want +got):\n%s", diff)
+	}
+	tasks := r.tasks()
+	r.upgradeUnfelt()
+	r.wantTasks(tasks)
+	r.wantNothingLeft()
+	for _, host := range r.agentHosts() {
+		r.wantRuns(host, newVersion)
+		r.ready(host, newVersion)
+	}
+	r.secondRunChangesNothing()
+}
+
+// planned are the hosts that a plan would upgrade, in its order.
+func (r *rig) planned(more ...string) []string {
+	r.t.Helper()
+	var hosts []string
+	for _, step := range r.plan(more...).Steps {
+		if step.Action == nomad.ActionUpgrade {
+			hosts = append(hosts, step.Host)
+		}
+	}
+	return hosts
+}
+
+func (r *rig) plan(more ...string) nomad.Plan {
+	r.t.Helper()
+	a := r.run(append([]string{"plan", "--to", newVersion, "--output", "json"}, more...)...)
+	var plan nomad.Plan
+	if err := json.Unmarshal([]byte(a.out), &plan); err != nil {
+		r.t.Fatalf("%v: %s", err, a)
+	}
+	return plan
+}
+
+// A single server has no quorum to lose. Its client would drain itself on the unit's SIGINT.
+func TestLabOneServer(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 1, Clients: 1, Job: true, LeaveOnInterrupt: true, DrainOnShutdown: true}, "drover")
+	tasks := r.tasks()
+	a := r.run("plan", "--to", newVersion)
+	wantAnswer(t, a, exitChanges, "s1 is the only server: the control plane pauses", "stopped with SIGTERM")
+	wantAnswer(t, r.upgrade(), exitOK)
+	r.wantVersion(newVersion)
+	for _, host := range r.agentHosts() {
+		r.wantRuns(host, newVersion)
+		r.wantStoppedBy(host, "terminated")
+	}
+	r.wantTasks(tasks)
+	r.wantNothingLeft()
+}
+
+// Five servers, of which one does not vote and another is dead.
+func TestLabFiveServers(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 5, LeaveOnTerminate: true}, "drover")
+	r.sub("a server that does not vote goes first and stays as it is", (*rig).nonVoter)
+	r.sub("a dead server is named and accepted", (*rig).acceptedDead)
+	r.sub("what was dead is upgraded when it is back", (*rig).deadReturns)
+}
+
+// suffrage is who votes, by address, as a server's raft configuration has it.
+func (r *rig) suffrage(host string) map[string]bool {
+	r.t.Helper()
+	var raft struct {
+		Servers []struct {
+			Node  string
+			Voter bool
+		}
+	}
+	if err := r.lab.Call(r.t.Context(), host, "GET", "/v1/operator/raft/configuration", nil, &raft); err != nil {
+		return nil
+	}
+	votes := map[string]bool{}
+	for _, server := range raft.Servers {
+		name, _, _ := strings.Cut(server.Node, ".")
+		votes[name] = server.Voter
+	}
+	return votes
+}
+
+// stabilization sets how long autopilot waits before it gives a server its vote.
+func (r *rig) stabilization(host, time string) {
+	r.t.Helper()
+	var settings map[string]any
+	if err := r.lab.Call(r.t.Context(), host, "GET", "/v1/operator/autopilot/configuration", nil, &settings); err != nil {
+		r.t.Fatal(err)
+	}
+	settings["ServerStabilizationTime"] = time
+	if err := r.lab.Call(r.t.Context(), host, "PUT", "/v1/operator/autopilot/configuration", settings, nil); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// nonVoter makes one server leave and come back into a cluster that gives no votes, as read replicas have none.
+func (r *rig) nonVoter() {
+	leader, followers := r.roles()
+	quiet, next := followers[3], followers[1]
+	r.stabilization(leader, "24h")
+	r.onHost(quiet, "sh", "-c", "systemctl kill -s TERM nomad; while systemctl is-active -q nomad; do sleep 0.1; done; systemctl start nomad")
+	var before map[string]bool
+	r.eventually(quiet+" to be back without a vote", time.Minute, func() bool {
+		before = r.suffrage(leader)
+		voter, known := before[quiet]
+		return known && !voter && len(before) == 5
+	})
+	order := []string{quiet, followers[0], next, followers[2], leader}
+	if diff := cmp.Diff(order, r.planned()); diff != "" {
+		r.t.Errorf("the plan's order (-want +got):\n%s", diff)
+	}
+	var a answer
+	report := r.watched(func() { a = r.upgrade("--limit", quiet+","+next) })
+	wantAnswer(r.t, a, exitOK)
+	wantOrder(r.t, report, quiet, next)
+	for _, problem := range report.Problems() {
+		r.t.Error(problem)
+	}
+	if after := r.suffrage(leader); !maps.Equal(before, after) {
+		r.t.Errorf("suffrage was %v, is %v", before, after)
+	}
+	r.wantRuns(quiet, newVersion)
+	r.wantRuns(next, newVersion)
+	r.stabilization(leader, "10s")
+	r.healthy()
+}
+
+// old are the servers that have not been upgraded, those that do not answer included.
+func (r *rig) old() []string {
+	var names []string
+	for _, host := range r.lab.Status(r.t.Context()) {
+		if host.Nomad != newVersion {
+			names = append(names, host.Name)
+		}
+	}
+	return names
+}
+
+func (r *rig) acceptedDead() {
+	leader, _ := r.roles()
+	dead := slices.DeleteFunc(r.old(), func(name string) bool { return name == leader })[0]
+	if err := r.lab.Kill(r.t.Context(), dead); err != nil {
+		r.t.Fatal(err)
+	}
+	before := map[string]int{}
+	for _, host := range r.agentHosts() {
+		if host != dead {
+			maps.Copy(before, r.mainPID(host))
+		}
+	}
+	a := r.upgrade("--timeout", "3")
+	wantAnswer(r.t, a, exitRefused, dead+": unreachable, and a server of the cluster", "--accept-down")
+	r.wantUntouched(before)
+	a = r.upgrade("--timeout", "3", "--accept-down", dead)
+	wantAnswer(r.t, a, exitOK, dead+": accepted as dead")
+	if diff := cmp.Diff([]string{dead}, r.old()); diff != "" {
+		r.t.Errorf("servers left on the old version (-want +got):\n%s", diff)
+	}
+}
+
+func (r *rig) deadReturns() {
+	dead := r.old()[0]
+	if err := r.lab.Boot(r.t.Context(), dead); err != nil {
+		r.t.Fatal(err)
+	}
+	r.eventually(dead+" to be back", time.Minute, func() bool { _, err := r.self(dead); return err == nil })
+	r.healthy()
+	before := r.mainPIDs()
+	delete(before, dead)
+	wantAnswer(r.t, r.upgrade(), exitOK)
+	r.wantUntouched(before)
+	r.wantVersion(newVersion)
+	r.healthy()
+}
