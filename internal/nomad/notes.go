@@ -75,7 +75,7 @@ func (n *note) has(v Version) bool {
 
 // crossed tells whether an upgrade brings the change.
 func (n *note) crossed(from, to Version) bool {
-	if n.below != "" && to.AtLeast(n.below) {
+	if from.Compare(to) >= 0 || n.below != "" && to.AtLeast(n.below) {
 		return false
 	}
 	if n.until != "" {
@@ -217,14 +217,17 @@ func (p *planner) sayOf(n *note, host, text string) {
 	case n.severity == noteFatal:
 		p.plan.Problems = append(p.plan.Problems, problem)
 	case p.refuses(n):
-		problem.Remedy += "; or go on as it is with --accept-note " + n.id
+		problem.Remedy += "; or go on as it is with " + n.flag()
 		p.plan.Problems = append(p.plan.Problems, problem)
 	case n.severity == noteRefuses:
-		p.warn(host, "accepted (%s): %s", n.id, text)
+		accepted := Problem{Host: host, Text: text}
+		p.plan.Accepted = append(p.plan.Accepted, AcceptedRisk{Flag: n.flag(), What: accepted.String()})
 	default:
 		p.plan.Warnings = append(p.plan.Warnings, problem)
 	}
 }
+
+func (n *note) flag() string { return "--accept-note " + n.id }
 
 // acceptedNotes refuses to accept what is not there to be accepted, so that a slip of the pen is not taken for consent.
 func (p *planner) acceptedNotes() {
@@ -233,9 +236,11 @@ func (p *planner) acceptedNotes() {
 		i := slices.IndexFunc(known, func(n note) bool { return n.id == id })
 		switch {
 		case i < 0:
-			p.refuse("", "take the name from the plan's own words", "--accept-note %s: there is no such note", id)
+			p.refuse("", "take the name from the words of the plan, which end with it", "--accept-note %s: there is no such note", id)
 		case known[i].severity == noteFatal:
 			p.refuse("", known[i].remedy, "--accept-note %s: an agent that this note speaks of does not start, so that it cannot be accepted", id)
+		case !slices.ContainsFunc(p.plan.Accepted, func(a AcceptedRisk) bool { return a.Flag == known[i].flag() }):
+			p.plan.Accepted = append(p.plan.Accepted, AcceptedRisk{Flag: known[i].flag(), What: "loosens nothing here"})
 		}
 	}
 }
