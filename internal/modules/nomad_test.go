@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"drover/internal/nomad"
+	"drover/internal/testrelease"
 	"drover/internal/wire"
 )
 
@@ -482,12 +483,8 @@ func TestNomadPreflightLooksAtTheNewBinary(t *testing.T) {
 func TestNomadStageSendsOnceAndOnlyWhereNeeded(t *testing.T) {
 	c := newFakeCluster(t, 1, 1)
 	c.factsOfAll()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	directory := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(directory, "nomad-1.11.0")); err != nil {
+	if err := os.WriteFile(filepath.Join(directory, "nomad-1.11.0"), testrelease.Program(t, "amd64", "1.11.0"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	args := map[string]any{"version": "1.11.0", "directory": directory}

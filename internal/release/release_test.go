@@ -3,7 +3,6 @@
 package release
 
 import (
-	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+
+	"drover/internal/testrelease"
 )
 
 func write(t *testing.T, path string, content []byte) {
@@ -27,28 +28,11 @@ func write(t *testing.T, path string, content []byte) {
 	}
 }
 
-func zipped(t *testing.T, member string, content []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	f, err := w.Create(member)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.Write(content); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 func TestFindPicksByVersionAndArchitecture(t *testing.T) {
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "nomad_1.11.0_linux_arm64.zip"), zipped(t, "nomad", program(t, "arm64", "")))
-	write(t, filepath.Join(dir, "nomad-1.11.0"), program(t, "amd64", "1.11.0"))
-	write(t, filepath.Join(dir, "nomad"), program(t, "amd64", "1.11.0"))
+	write(t, filepath.Join(dir, "nomad_1.11.0_linux_arm64.zip"), testrelease.Zip(t, "nomad", testrelease.Program(t, "arm64", "")))
+	write(t, filepath.Join(dir, "nomad-1.11.0"), testrelease.Program(t, "amd64", "1.11.0"))
+	write(t, filepath.Join(dir, "nomad"), testrelease.Program(t, "amd64", "1.11.0"))
 	for _, test := range []struct{ version, architecture, want string }{
 		{"1.11.0", "arm64", "nomad_1.11.0_linux_arm64.zip"},
 		{"1.11.0", "amd64", "nomad-1.11.0"},
@@ -69,9 +53,9 @@ func TestFindPicksByVersionAndArchitecture(t *testing.T) {
 
 func TestPrepareIsDoneOnceForAllCallers(t *testing.T) {
 	dir := t.TempDir()
-	content := program(t, "amd64", "1.11.0")
+	content := testrelease.Program(t, "amd64", "1.11.0")
 	source := filepath.Join(dir, "nomad_1.11.0_linux_amd64.zip")
-	write(t, source, zipped(t, "nomad", content))
+	write(t, source, testrelease.Zip(t, "nomad", content))
 	cache := Cache{Directory: filepath.Join(dir, "cache")}
 	var group sync.WaitGroup
 	for range 8 {
@@ -114,12 +98,12 @@ func TestPrepareNoticesAChangedFile(t *testing.T) {
 	dir := t.TempDir()
 	source := filepath.Join(dir, "nomad")
 	cache := Cache{Directory: filepath.Join(dir, "cache")}
-	write(t, source, program(t, "amd64", "1.11.0"))
+	write(t, source, testrelease.Program(t, "amd64", "1.11.0"))
 	first, err := cache.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: source})
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, source, append(program(t, "amd64", "1.11.0"), 'x'))
+	write(t, source, append(testrelease.Program(t, "amd64", "1.11.0"), 'x'))
 	second, err := cache.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: source})
 	if err != nil || second.SHA256 == first.SHA256 {
 		t.Errorf("the change went unnoticed: %v", err)
@@ -133,24 +117,24 @@ func TestPrepareRefuses(t *testing.T) {
 		sums    string
 		want    string
 	}{
-		"other architecture":  {"nomad", program(t, "arm64", ""), "", "EM_AARCH64"},
+		"other architecture":  {"nomad", testrelease.Program(t, "arm64", ""), "", "EM_AARCH64"},
 		"not a program":       {"nomad", []byte("#!/bin/sh"), "", "not a Linux program"},
-		"damaged":             {"nomad", program(t, "amd64", "1.11.0"), strings.Repeat("0", 64) + "  nomad\n", "damaged"},
+		"damaged":             {"nomad", testrelease.Program(t, "amd64", "1.11.0"), strings.Repeat("0", 64) + "  nomad\n", "damaged"},
 		"zip of another":      {"x.zip", nil, "", "no member nomad"},
 		"truncated zip":       {"y.zip", []byte("PK\x03\x04"), "", "cut off or no zip"},
-		"truncated program":   {"nomad", program(t, "amd64", "1.11.0")[:130], "", "is cut off: it has 130 bytes"},
-		"half a header":       {"nomad", program(t, "amd64", "1.11.0")[:30], "", "only a part of one"},
-		"another version":     {"nomad", program(t, "amd64", "1.10.5"), "", "the binary is Nomad 1.10.5 (it says so itself), and 1.11.0 is wanted"},
-		"another edition":     {"nomad", program(t, "amd64", "1.11.0+ent"), "", "the binary is Nomad 1.11.0+ent"},
-		"not Nomad":           {"nomad", speaking(t, "Consul v1.20.0\n"), "", `is not Nomad: asked for its version it says "Consul v1.20.0"`},
-		"crashing":            {"nomad", crashing(t), "", "crashes when it is asked for its version"},
-		"a list that is none": {"nomad", program(t, "amd64", "1.11.0"), "<html>\n", "line 1 is not a SHA-256 and a file name"},
+		"truncated program":   {"nomad", testrelease.Program(t, "amd64", "1.11.0")[:130], "", "is cut off: it has 130 bytes"},
+		"half a header":       {"nomad", testrelease.Program(t, "amd64", "1.11.0")[:30], "", "only a part of one"},
+		"another version":     {"nomad", testrelease.Program(t, "amd64", "1.10.5"), "", "the binary is Nomad 1.10.5 (it says so itself), and 1.11.0 is wanted"},
+		"another edition":     {"nomad", testrelease.Program(t, "amd64", "1.11.0+ent"), "", "the binary is Nomad 1.11.0+ent"},
+		"not Nomad":           {"nomad", testrelease.Speaking(t, "Consul v1.20.0\n"), "", `is not Nomad: asked for its version it says "Consul v1.20.0"`},
+		"crashing":            {"nomad", testrelease.Crashing(t), "", "crashes when it is asked for its version"},
+		"a list that is none": {"nomad", testrelease.Program(t, "amd64", "1.11.0"), "<html>\n", "line 1 is not a SHA-256 and a file name"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			if test.content == nil {
-				test.content = zipped(t, "consul", program(t, "amd64", "1.11.0"))
+				test.content = testrelease.Zip(t, "consul", testrelease.Program(t, "amd64", "1.11.0"))
 			}
 			write(t, filepath.Join(dir, test.name), test.content)
 			if test.sums != "" {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
-package release
+// Package testrelease makes Nomad releases for tests: programs that answer as Nomad does and no more, zips, lists of hashes, and
+// keys that sign them.
+package testrelease
 
 import (
 	"bytes"
@@ -8,21 +10,20 @@ import (
 	"testing"
 )
 
-// program is a Linux program that answers as Nomad of a version does. For amd64 it runs; for arm64 it is a stand-in, with the right
+// Program is a Linux program that answers as Nomad of a version does. For amd64 it runs; for arm64 it is a stand-in, with the right
 // header and nothing that could run.
-func program(t testing.TB, architecture, version string) []byte {
+func Program(t testing.TB, architecture, version string) []byte {
 	t.Helper()
 	if architecture == "arm64" {
-		content := elfOf(183, bytes.Repeat([]byte("nomad "+version), 300))
-		return content
+		return elfOf(183, bytes.Repeat([]byte("nomad "+version), 300))
 	}
-	return speaking(t, "Nomad v"+version+"\nBuildDate 2025-11-11T16:18:19Z\n")
+	return Speaking(t, "Nomad v"+version+"\nBuildDate 2025-11-11T16:18:19Z\n")
 }
 
 const loaded, entry = 0x400000, 64 + 56
 
-// speaking is a program that writes a text and ends well, in nine instructions.
-func speaking(t testing.TB, text string) []byte {
+// Speaking is a program that writes a text and ends well, in nine instructions.
+func Speaking(t testing.TB, text string) []byte {
 	t.Helper()
 	var code bytes.Buffer
 	move := func(opcode byte, value int) { // mov r32, imm32
@@ -45,8 +46,8 @@ func speaking(t testing.TB, text string) []byte {
 	return elfOf(62, append(code.Bytes(), text...))
 }
 
-// crashing is a program whose only instruction is an invalid one.
-func crashing(t testing.TB) []byte {
+// Crashing is a program whose only instruction is an invalid one.
+func Crashing(t testing.TB) []byte {
 	t.Helper()
 	return elfOf(62, []byte{0x0f, 0x0b})
 }
