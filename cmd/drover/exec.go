@@ -84,6 +84,10 @@ func (e *execCommand) run(ctx context.Context, pattern string, argv []string) er
 		unfinished []string
 		group      errgroup.Group
 	)
+	record, err := e.record(fl, hosts, argv)
+	if err != nil {
+		return err
+	}
 	progress, done := console.Waiting(quiet{}, e.s.err, e.fleet.lines(e.s))
 	defer done()
 	_ = progress.Emit(event.Event{Kind: event.PlayStart, Batch: hostNames(hosts)})
@@ -91,7 +95,8 @@ func (e *execCommand) run(ctx context.Context, pattern string, argv []string) er
 	group.SetLimit(e.fleet.forks)
 	for _, host := range hosts {
 		group.Go(func() error {
-			answer, err := e.onHost(ctx, fl, host, argv, progress)
+			answer, err := e.onHost(ctx, fl, host, argv, progress, record)
+			record.ended(host.Name, answer, err)
 			mu.Lock()
 			defer mu.Unlock()
 			_ = progress.Emit(event.Event{Kind: event.HostResult, Host: host.Name})
@@ -105,6 +110,9 @@ func (e *execCommand) run(ctx context.Context, pattern string, argv []string) er
 	}
 	_ = group.Wait()
 	done()
+	if err := record.close(len(unfinished) > 0); err != nil {
+		return lostRecord(err)
+	}
 	if ctx.Err() != nil && len(unfinished) > 0 {
 		slices.Sort(unfinished)
 		return &exit{exitInterrupted, fmt.Errorf("interrupted before it had ended on %s", strings.Join(unfinished, ", "))}
@@ -120,7 +128,7 @@ type quiet struct{}
 
 func (quiet) Emit(event.Event) error { return nil }
 
-func (e *execCommand) onHost(ctx context.Context, fl *fleet, host *inventory.Host, argv []string, progress event.Sink) (*wire.RunResult, error) {
+func (e *execCommand) onHost(ctx context.Context, fl *fleet, host *inventory.Host, argv []string, progress event.Sink, record *execRecord) (*wire.RunResult, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.limit, fmt.Errorf("gave up after %s waiting for the command to end", e.limit))
 	defer cancel()
 	vars := fl.inventory.Vars(host)
@@ -128,6 +136,9 @@ func (e *execCommand) onHost(ctx context.Context, fl *fleet, host *inventory.Hos
 		Become: e.become, BecomeUser: e.becomeUser, Vars: vars.Get,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := record.begins(host.Name); err != nil {
 		return nil, err
 	}
 	_ = progress.Emit(event.Event{Kind: event.HostStart, Host: host.Name})
@@ -148,17 +159,8 @@ type execAnswer struct {
 
 // tell prints a host's answer and returns its part of the exit code.
 func (e *execCommand) tell(host string, answer *wire.RunResult, err error) int {
-	line := execAnswer{Host: host, Status: event.OK, RunResult: answer}
-	code := exitOK
-	var gone *modules.Unreachable
-	switch {
-	case errors.As(err, &gone):
-		line.Status, line.Error, code = event.Unreachable, gone.Err.Error(), exitUnreachable
-	case err != nil:
-		line.Status, line.Error, code = event.Failed, err.Error(), exitFailed
-	case answer.RC != 0:
-		line.Status, code = event.Failed, exitFailed
-	}
+	line := answerLine(host, answer, err)
+	code := map[event.Status]int{event.OK: exitOK, event.Failed: exitFailed, event.Unreachable: exitUnreachable}[line.Status]
 	if e.fleet.output == "json" {
 		_ = console.NewEncoder(e.s.out).Encode(line)
 		return code

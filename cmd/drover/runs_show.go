@@ -13,7 +13,6 @@ import (
 
 	"drover/internal/event"
 	"drover/internal/journal"
-	"drover/internal/nomad"
 	"drover/internal/printable"
 )
 
@@ -200,8 +199,18 @@ func (t *story) print(s streams) error {
 	return nil
 }
 
+// plannedStep is what the plan of an upgrade says of a host.
+type plannedStep struct {
+	Host   string `json:"host"`
+	Role   string `json:"role"`
+	Action string `json:"action"`
+	Reason string `json:"reason"`
+}
+
 func (t *story) printPlan(s streams) {
-	var plan nomad.Plan
+	var plan struct {
+		Steps []plannedStep `json:"steps"`
+	}
 	if len(t.Manifest.Plan) == 0 {
 		return
 	}
@@ -209,8 +218,12 @@ func (t *story) printPlan(s streams) {
 		s.warn("the plan on record cannot be read: %v", err)
 		return
 	}
-	steps(s.out, "Was to be done, in this order:", plan.Steps, nomad.ActionUpgrade)
-	steps(s.out, "Was to be left alone:", plan.Steps, nomad.ActionNone)
+	fmt.Fprintln(s.out, "\nWas planned, in this order:")
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, step := range plan.Steps {
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", printable.Line(step.Host), printable.Line(step.Role), printable.Line(step.Action), printable.Line(step.Reason))
+	}
+	_ = table.Flush()
 }
 
 func (t *story) printHosts(s streams) {

@@ -2,7 +2,10 @@
 
 package secret
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestRedactor(t *testing.T) {
 	var r Redactor
@@ -34,6 +37,22 @@ func TestNamed(t *testing.T) {
 	} {
 		if got := Named(name); got != want {
 			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for argv, want := range map[string]string{
+		"nomad job run -token abcd x.hcl":        "nomad job run -token *** x.hcl",
+		"nomad status -token=abcd":               "nomad status -token=***",
+		"env NOMAD_TOKEN=abcd nomad status":      "env NOMAD_TOKEN=*** nomad status",
+		"mysql --db-password x --host y":         "mysql --db-password *** --host y",
+		"tool --password --verbose":              "tool --password --verbose",
+		"cat /etc/password=x token":              "cat /etc/password=x token",
+		"nomad operator api -token-file /t /v1/": "nomad operator api -token-file /t /v1/",
+	} {
+		if got := strings.Join(Arguments(strings.Fields(argv)), " "); got != want {
+			t.Errorf("%s: %s", argv, got)
 		}
 	}
 }
