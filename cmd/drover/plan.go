@@ -21,8 +21,9 @@ func newPlanCommand(s streams) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "plan --to VERSION",
 		Short: "Show what an upgrade will do and what stands in the way",
-		Long: `plan asks every host and the cluster and shows, host by host and in order, what an upgrade would do and why, what it would skip, and
-everything that stands in the way. It touches nothing but the agent's own directory on each host.
+		Long: `plan asks every host and the cluster and shows, in order, what an upgrade would do and why, what it would leave alone, which pauses to
+expect, which risks are accepted, and everything that stands in the way with how to go on. It touches nothing but the agent's own
+directory on each host. Two plans of the same cluster are the same text, so that they can be compared.
 
 The exit code is 0 when there is nothing to do, 12 when there is, and 10 when something stands in the way.`,
 		Example: `  drover plan -i hosts.ini --to 1.11.0
@@ -60,6 +61,8 @@ The exit code is 0 when there is nothing to do, 12 when there is, and 10 when so
 
 // plan runs the ready playbook that surveys the cluster, and takes the plan out of its last task.
 func (u *upgradeFlags) plan(ctx context.Context, fl *fleet, vars *expression.Map) (*nomad.Plan, error) {
+	vars.Set("batch", u.batch)
+	vars.Set("batch_per_datacenter", int64(u.perDC))
 	plan := &nomad.Plan{}
 	return plan, u.survey(ctx, fl, "plan", "nomad_preflight", "plan", vars, plan)
 }
@@ -72,30 +75,11 @@ func showPlan(s streams, output string, plan *nomad.Plan) error {
 			Verdict string `json:"verdict"`
 		}{plan, plan.Verdict()})
 	}
-	fmt.Fprintf(s.out, "Upgrade to Nomad %s\n", plan.Target)
-	steps(s.out, "Will be done, in this order:", plan.Steps, nomad.ActionUpgrade)
-	steps(s.out, "Refused:", plan.Steps, nomad.ActionRefused)
-	steps(s.out, "Left alone:", plan.Steps, nomad.ActionNone)
-	if len(plan.Pauses) > 0 {
-		fmt.Fprintln(s.out, "\nPauses to expect:")
-		for _, pause := range plan.Pauses {
-			fmt.Fprintln(s.out, "  "+printable.Text(pause))
-		}
-	}
-	problems(s.out, "Warnings:", plan.Warnings)
-	problems(s.out, "What stands in the way:", plan.Problems)
-	fmt.Fprintln(s.out)
-	switch plan.Verdict() {
-	case nomad.VerdictRefused:
-		fmt.Fprintf(s.out, "Refused: %d %s in the way; nothing was touched.\n", len(plan.Problems), plural(len(plan.Problems), "thing stands", "things stand"))
-	case nomad.VerdictChanges:
-		fmt.Fprintln(s.out, "Nothing stands in the way.")
-	default:
-		fmt.Fprintln(s.out, "There is nothing to do.")
-	}
+	fmt.Fprint(s.out, plan.Page())
 	return nil
 }
 
+// steps lists those steps of a recorded plan that had an action.
 func steps(out io.Writer, title string, all []nomad.Step, action string) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	number := 0

@@ -5,11 +5,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"drover/internal/event"
 	"drover/internal/expression"
 	"drover/internal/nomad"
 	"drover/playbooks"
@@ -69,23 +72,57 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 	case nomad.VerdictRefused:
 		return &exit{code: exitRefused}
 	case nomad.VerdictClean:
-		return nil
+		return leftBehind(plan, nil)
 	}
 	if !yes {
 		if err := confirm(s); err != nil {
 			return err
 		}
 	}
-	batches, err := nomad.Batches(plan.Steps, u.batch, u.perDC)
-	if err != nil {
-		return err
-	}
-	vars.Set("batches", expression.FromGo(batches))
+	vars.Set("batches", expression.FromGo(batchSizes(plan)))
 	sink, done := u.sink(s)
 	defer done()
 	summary, err := u.recorded(ctx, fl, book, vars, sink, asked{command: "upgrade", target: "Nomad " + u.to, plan: plan})
+	if err == nil {
+		err = tellNotUpgraded(sink, plan)
+	}
 	done()
-	return fl.ended(summary, err)
+	return leftBehind(plan, fl.ended(summary, err))
+}
+
+// batchSizes are those of the play over clients.
+func batchSizes(plan *nomad.Plan) []int {
+	sizes := make([]int, len(plan.Batches))
+	for i, batch := range plan.Batches {
+		sizes[i] = batch.Size
+	}
+	return sizes
+}
+
+// tellNotUpgraded lists at the end of a run the hosts that the user went on without.
+func tellNotUpgraded(sink event.Sink, plan *nomad.Plan) error {
+	for _, left := range plan.NotUpgraded {
+		if err := sink.Emit(event.Event{Kind: event.Warning, Host: left.Host, Message: "not upgraded: " + left.Text}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leftBehind adds to how a run ended that hosts were skipped because they could not be reached. Servers that were accepted as dead are
+// no news.
+func leftBehind(plan *nomad.Plan, ended error) error {
+	if !slices.ContainsFunc(plan.NotUpgraded, func(p nomad.Problem) bool { return p.Kind != nomad.KindAcceptedDown }) {
+		return ended
+	}
+	var how *exit
+	switch {
+	case ended == nil:
+		return &exit{code: exitUnreachable}
+	case errors.As(ended, &how) && how.code == exitFailed:
+		return &exit{exitFailed | exitUnreachable, how.err}
+	}
+	return ended
 }
 
 func confirm(s streams) error {

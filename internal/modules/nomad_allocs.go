@@ -60,8 +60,9 @@ func nomadAllocs(ctx context.Context, call *Call) (*Result, error) {
 	if !record && facts.NodeID == "" {
 		facts.NodeID = before.Node // it does not answer just now
 	}
-	if !facts.Client || facts.NodeID == "" {
-		// Said as a record of none, since the client may answer when it is asked to verify.
+	if !facts.Client || facts.NodeID == "" || !facts.Running {
+		// Of a client that was down the allocations may change by its return. A record of none is said as
+		// such, since the client may answer when it is asked to verify.
 		none := allocsFact{Allocs: []string{}, Processes: []wire.AllocProcess{}}
 		return &Result{Facts: factMap(factAllocs, none), Data: allocCounts(none), Message: "no client answers here, so no allocation is known"}, nil
 	}

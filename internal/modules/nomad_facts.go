@@ -86,7 +86,7 @@ func describe(f nomad.HostFacts) string {
 
 // look finds out everything about one host's agent.
 func (c *cluster) look(ctx context.Context, name string) (nomad.HostFacts, error) {
-	facts := nomad.HostFacts{Host: name, Unit: c.unit(name), Role: "none", ConfigFiles: []string{}, Listening: []string{}, RaftServers: []nomad.RaftServer{}, SharedBy: []string{}, Environment: []string{}, Settings: []nomad.Setting{}}
+	facts := nomad.HostFacts{Host: name, Unit: c.unit(name), Role: "none", ConfigFiles: []string{}, Listening: []string{}, RaftServers: []nomad.RaftServer{}, SharedBy: []string{}, KnownServers: []string{}, Environment: []string{}, Settings: []nomad.Setting{}}
 	host, err := c.host(ctx, name)
 	if err != nil {
 		return facts, err
@@ -96,6 +96,12 @@ func (c *cluster) look(ctx context.Context, name string) (nomad.HostFacts, error
 		return facts, fmt.Errorf("ask the host what it is: %w", err)
 	}
 	facts.Architecture = machine.Arch
+	if !machine.Systemd {
+		return facts, &Obstacle{
+			Kind: ObstacleNoSystemd, What: "this host is not run by systemd (it may be a container, or have another init), and drover stops and starts Nomad through systemd",
+			Remedy: "upgrade it by hand",
+		}
+	}
 	agent, err := agentOf(ctx, host, facts.Unit)
 	if wire.IsKind(err, wire.KindNotFound) {
 		facts.Problem = err.Error()
@@ -174,6 +180,7 @@ func (c *cluster) setOwnWords(ctx context.Context, host Host, f *nomad.HostFacts
 				f.VersionRunning = running
 			}
 			f.ConfigFiles = nonNil(f.ConfigFiles)
+			f.KnownServers = nonNil(f.KnownServers)
 			if f.RaftServers == nil {
 				f.RaftServers = []nomad.RaftServer{}
 			}
@@ -191,14 +198,25 @@ func (c *cluster) setFromFiles(ctx context.Context, host Host, f *nomad.HostFact
 	if f.NodeName == "" {
 		f.NodeName = f.Host
 	}
-	if !f.Server || f.DataDir == "" {
+	if f.DataDir == "" {
 		return
 	}
+	if f.Server {
+		f.ServerID = readID(ctx, host, f.DataDir+"/server/node-id")
+	}
+	if f.Client {
+		f.NodeID = readID(ctx, host, f.DataDir+"/client/client-id")
+	}
+}
+
+// readID reads a file that holds nothing but an id; "" when that is not possible.
+func readID(ctx context.Context, host Host, path string) string {
 	var id bytes.Buffer
 	var reply wire.ReadResult
-	if err := host.Receive(ctx, wire.Read{Path: f.DataDir + "/server/node-id", Max: 256}, &reply, &id); err == nil {
-		f.ServerID = strings.TrimSpace(id.String())
+	if err := host.Receive(ctx, wire.Read{Path: path, Max: 256}, &reply, &id); err != nil {
+		return ""
 	}
+	return strings.TrimSpace(id.String())
 }
 
 // readConfig reads what can be read of the configuration files; what cannot be parsed is left out, since the agent

@@ -4,6 +4,7 @@ package modules
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,7 +71,8 @@ type fakeAgent struct {
 	left      []wire.SwapOutcome
 	// copyFails makes cp break off.
 	copyFails bool
-	starting  bool // Type=notify, and not ready yet
+	starting  bool   // Type=notify, and not ready yet
+	arch      string // as uname -m; "": x86_64
 }
 
 func newFakeCluster(t *testing.T, servers, clients int) *fakeCluster {
@@ -280,7 +282,7 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 	a.log = append(a.log, request.Op())
 	switch q := request.(type) {
 	case wire.Facts:
-		return wire.FactsResult{Arch: "x86_64"}, nil
+		return wire.FactsResult{Arch: cmp.Or(a.arch, "x86_64"), Systemd: true}, nil
 	case wire.Unit:
 		return a.unit(), nil
 	case wire.UnitLog:

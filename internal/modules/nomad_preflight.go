@@ -12,6 +12,8 @@ import (
 
 	"drover/internal/expression"
 	"drover/internal/nomad"
+	"drover/internal/release"
+	"drover/internal/wire"
 )
 
 func nomadPreflightModule() Module {
@@ -28,6 +30,8 @@ func nomadPreflightModule() Module {
 			{Name: "allow_unsupported_skip", Kind: Boolean, Default: false, Doc: "Accept more than two minor versions at once."},
 			{Name: "hosts", Kind: List, Doc: "Plan only these hosts; the others are looked at and left alone. Without it: all."},
 			{Name: "skip_unreachable", Kind: Boolean, Default: false, Doc: "Go on without hosts that cannot be reached, except servers of the cluster."},
+			{Name: "batch", Kind: String, Default: "10%", Doc: "Clients at once after the first one: a number or a percentage of all that are to be upgraded."},
+			{Name: "batch_per_datacenter", Kind: Integer, Default: 5, Doc: "Clients at once in one datacenter."},
 			{Name: "accept_notes", Kind: List, Doc: "Upgrade notes that are accepted, by the ids that refusals name."},
 		}, append(binaryArgs(), acceptArgs()...)...),
 		Exclusive: [][]string{binarySources()},
@@ -35,7 +39,7 @@ func nomadPreflightModule() Module {
 		Check:     CheckReads,
 		Returns: []Arg{
 			{Name: "verdict", Kind: String, Doc: "clean, changes or refused."},
-			{Name: "plan", Kind: Dict, Doc: "target, steps (host, role, action, from, to, reason), problems, warnings, pauses."},
+			{Name: "plan", Kind: Dict, Doc: "target, continues, steps (host, role, action, from, to, reason, ...), batches, pauses, accepted, warnings, problems, not_upgraded."},
 		},
 		Example: `- nomad_preflight:
     version: 1.11.0
@@ -52,16 +56,12 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 	c := newCluster(call)
 	defer c.close()
 	survey := c.survey(ctx)
-	plan := nomad.NewPlan(survey, target, nomad.Options{
-		Servers: call.Args.String("only") == "servers", Clients: call.Args.String("only") == "clients",
-		Accepted:        accepted(call),
-		SignalOptions:   nomad.SignalOptions{AllowLeave: call.Args.Bool("allow_leave"), Stop: call.Args.String("stop_signal")},
-		VersionOptions:  nomad.VersionOptions{AllowUnsupportedSkip: call.Args.Bool("allow_unsupported_skip")},
-		SkipUnreachable: call.Args.Bool("skip_unreachable"),
-		Hosts:           call.Args.Strings("hosts"),
-		AcceptNotes:     call.Args.Strings("accept_notes"),
-	})
-	plan.Problems = append(plan.Problems, binaryProblems(ctx, call, survey, &plan)...)
+	options := planOptions(call)
+	plan := nomad.NewPlan(survey, target, options)
+	if namesBinary(call) {
+		c.binaries(ctx, &survey, &plan)
+		plan = nomad.NewPlan(survey, target, options)
+	}
 	result := &Result{Data: expression.MapOf("verdict", plan.Verdict(), "plan", expression.FromGo(plan))}
 	switch plan.Verdict() {
 	case nomad.VerdictRefused:
@@ -84,29 +84,54 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 	return result, nil
 }
 
-// binaryProblems says for which architectures of the hosts to upgrade the new binary is missing or unfit. It fetches and verifies what
-// nomad_stage will send.
-func binaryProblems(ctx context.Context, call *Call, survey nomad.Survey, plan *nomad.Plan) []nomad.Problem {
-	if !namesBinary(call) {
-		return nil
+func planOptions(call *Call) nomad.Options {
+	return nomad.Options{
+		Servers: call.Args.String("only") == "servers", Clients: call.Args.String("only") == "clients",
+		Accepted:        accepted(call),
+		SignalOptions:   nomad.SignalOptions{AllowLeave: call.Args.Bool("allow_leave"), Stop: call.Args.String("stop_signal")},
+		VersionOptions:  nomad.VersionOptions{AllowUnsupportedSkip: call.Args.Bool("allow_unsupported_skip")},
+		SkipUnreachable: call.Args.Bool("skip_unreachable"),
+		Hosts:           call.Args.Strings("hosts"),
+		AcceptNotes:     call.Args.Strings("accept_notes"),
+		Batch:           call.Args.String("batch"), PerDatacenter: int(call.Args.Int("batch_per_datacenter")),
 	}
-	var problems []nomad.Problem
-	asked := map[string]bool{}
+}
+
+// binaries makes the new binaries ready for the machine types of the hosts to upgrade: it fetches and verifies what nomad_stage will send. Hosts
+// that are short of space are asked whether they have theirs already.
+func (c *cluster) binaries(ctx context.Context, survey *nomad.Survey, plan *nomad.Plan) {
+	survey.Binaries, survey.Staged = map[string]nomad.NewBinary{}, map[string]bool{}
+	ready := map[string]release.Binary{}
 	for _, step := range plan.Steps {
 		i := slices.IndexFunc(survey.Hosts, func(f nomad.HostFacts) bool { return f.Host == step.Host })
-		if step.Action != nomad.ActionUpgrade || i < 0 || asked[survey.Hosts[i].Architecture] {
+		if step.Action == nomad.ActionNone || i < 0 {
 			continue
 		}
-		machine := survey.Hosts[i].Architecture
-		asked[machine] = true
-		if _, err := prepareBinary(ctx, call, plan.Target, machine); err != nil {
-			problems = append(problems, nomad.Problem{
-				Text:   fmt.Sprintf("no new binary could be made ready for hosts such as %s (%s): %v", step.Host, machine, err),
-				Remedy: "see to that, or name another source: --binary FILE, --binary-dir DIR or --mirror URL (drover doc nomad_stage)",
-			})
+		facts := survey.Hosts[i]
+		machine := facts.Architecture
+		if _, asked := survey.Binaries[machine]; !asked {
+			binary, err := prepareBinary(ctx, c.call, plan.Target, machine)
+			known := nomad.NewBinary{Size: binary.Size}
+			if err != nil {
+				known.Error = err.Error()
+			}
+			ready[machine], survey.Binaries[machine] = binary, known
+		}
+		if survey.Binaries[machine].Error == "" && facts.Short(survey.Binaries[machine].Size) {
+			survey.Staged[step.Host] = c.isStaged(ctx, facts, plan.Target, ready[machine])
 		}
 	}
-	return problems
+}
+
+// isStaged asks a host whether the new binary waits there since an earlier run; when it does not say, it does not.
+func (c *cluster) isStaged(ctx context.Context, facts nomad.HostFacts, target nomad.Version, binary release.Binary) bool {
+	host, err := c.host(ctx, facts.Host)
+	if err != nil {
+		return false
+	}
+	var reply wire.StageResult
+	err = host.Call(ctx, wire.Stage{Unit: facts.Unit, Size: binary.Size, SHA256: binary.SHA256, Version: target.String(), Encoding: "zstd", Check: true}, nil, &reply)
+	return err == nil && !reply.NeedBody
 }
 
 // surveyAtOnce bounds how many hosts are looked at together.
@@ -114,10 +139,10 @@ const surveyAtOnce = 32
 
 // survey collects what is known of all hosts of the inventory and looks at those that nobody has looked at.
 func (c *cluster) survey(ctx context.Context) nomad.Survey {
-	survey := nomad.Survey{Unreachable: map[string]string{}, Addresses: map[string]string{}}
+	survey := nomad.Survey{Unreachable: map[string]nomad.LookFailure{}, Addresses: map[string]string{}}
 	names := c.call.Fleet.Names("all")
 	found := make([]nomad.HostFacts, len(names))
-	reasons := make([]string, len(names))
+	reasons := make([]nomad.LookFailure, len(names))
 	var unknown []string
 	slots := make(chan struct{}, surveyAtOnce)
 	var group sync.WaitGroup
@@ -133,7 +158,7 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 			defer func() { <-slots }()
 			var err error
 			if found[i], err = c.look(ctx, name); err != nil {
-				reasons[i] = reason(err)
+				reasons[i] = lookFailure(err)
 				return
 			}
 			c.mu.Lock()
@@ -147,7 +172,7 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 	}
 	group.Wait()
 	for i, name := range names {
-		if reasons[i] != "" {
+		if reasons[i].Kind != "" {
 			survey.Unreachable[name] = reasons[i]
 			if address := c.variable(name, "ansible_host"); address != "" {
 				survey.Addresses[name] = address
@@ -169,13 +194,28 @@ func someOf(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
 }
 
-// reason is an error without the host's name, for a place that names the host.
-func reason(err error) string {
+// lookFailure says what kind of failure a look at a host met, without the host's name, for a place that names the host.
+func lookFailure(err error) nomad.LookFailure {
+	failure := nomad.LookFailure{Kind: ObstacleOther, Text: err.Error()}
 	var lost *Unreachable
 	if errors.As(err, &lost) {
-		return lost.Err.Error()
+		failure.Kind, failure.Text = ObstacleUnreachable, lost.Err.Error()
 	}
-	return err.Error()
+	var refused *wire.Error
+	if errors.As(err, &refused) {
+		failure.Remedy = refused.Hint
+		if refused.Kind == wire.KindLocked {
+			failure.Kind, failure.Remedy = ObstacleLocked, "wait until that run has ended"
+		}
+		if refused.Hint != "" {
+			failure.Text = strings.TrimSuffix(failure.Text, " ("+refused.Hint+")")
+		}
+	}
+	if o := obstacleOf(err); o != nil {
+		failure.Kind, failure.Remedy = o.Kind, o.Remedy
+		failure.Text = strings.TrimSuffix(failure.Text, ": "+o.Remedy)
+	}
+	return failure
 }
 
 // askCluster adds what the cluster says of itself and what the token lacks.

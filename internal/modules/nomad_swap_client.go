@@ -21,6 +21,10 @@ func (s *swap) stopClient(ctx context.Context) (wire.SwapOutcome, error) {
 		return wire.SwapOutcome{}, err
 	}
 	gap := s.largestGap()
+	// Copying the binary takes a good part of what a heartbeat leaves, so it is done before one is waited for.
+	if err := s.place(ctx); err != nil {
+		return wire.SwapOutcome{}, err
+	}
 	for {
 		if time.Now().After(deadline) {
 			return wire.SwapOutcome{}, fmt.Errorf("%s: the client was not stopped, because for %s it sent no heartbeat to stop it after", s.call.Name, s.call.Args.Duration("timeout"))
@@ -58,6 +62,10 @@ func (s *swap) remember(ctx context.Context) (grace time.Duration, err error) {
 		return grace, nil
 	}
 	node, reason := s.node(ctx, s.facts.NodeID, s.call.Name)
+	if reason != "" && s.down() {
+		// The servers may have forgotten a client that is down; starting it needs no record of it.
+		return grace, nil
+	}
 	if reason != "" {
 		return grace, fmt.Errorf("%s: record the node before the stop (nothing was stopped): %s", s.call.Name, reason)
 	}

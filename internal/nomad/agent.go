@@ -7,6 +7,7 @@ import (
 	"math"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,7 +40,9 @@ type AgentView struct {
 	RPC        string     `json:"rpc,omitempty"`   // advertised RPC address, host:port
 	ACL        bool       `json:"acl"`
 	Raft       Raft       `json:"raft"`
-	Heartbeat  Heartbeat  `json:"heartbeat"`
+	// RaftProtocolSet is raft_protocol of the configuration; 0 means that the version's default counts.
+	RaftProtocolSet int       `json:"raft_protocol_set"`
+	Heartbeat       Heartbeat `json:"heartbeat"`
 	// HeartbeatGrace is the server's setting; unset in the configuration means 10 s.
 	HeartbeatGrace time.Duration `json:"heartbeat_grace"`
 	RaftMultiplier int           `json:"raft_multiplier"`
@@ -74,6 +77,11 @@ type Heartbeat struct {
 	Allocs  int           `json:"allocs"`
 }
 
+// servers are the addresses in known_servers.
+func (h Heartbeat) servers() []string {
+	return strings.FieldsFunc(h.Servers, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
 // selfAnswer is /v1/agent/self, with the keys that all versions from 1.2 to 2.0 have; others come and go
 // (Vault/Vaults, ConfigPaths) and are ignored.
 type selfAnswer struct {
@@ -87,6 +95,7 @@ type selfAnswer struct {
 			Enabled        bool
 			HeartbeatGrace time.Duration
 			RaftMultiplier *int
+			RaftProtocol   int
 			RetryJoin      []string
 			ServerJoin     struct{ RetryJoin []string }
 		}
@@ -128,7 +137,7 @@ func (s *selfAnswer) view(host string, asked time.Time) (AgentView, error) {
 		RetryJoin: len(s.Config.Server.RetryJoin)+len(s.Config.Server.ServerJoin.RetryJoin) > 0,
 		DataDir:   s.Config.DataDir, Files: s.Config.Files,
 		RPC: s.Config.AdvertiseAddrs.RPC, ACL: s.Config.ACL.Enabled,
-		HeartbeatGrace: s.Config.Server.HeartbeatGrace, RaftMultiplier: 1,
+		HeartbeatGrace: s.Config.Server.HeartbeatGrace, RaftMultiplier: 1, RaftProtocolSet: s.Config.Server.RaftProtocol,
 	}
 	if view.HeartbeatGrace == 0 {
 		view.HeartbeatGrace = DefaultHeartbeatGrace

@@ -178,6 +178,9 @@ type Node struct {
 	Drivers     map[string]Driver `json:"drivers"`
 }
 
+// Ready tells whether the servers place allocations on it, or would if it were eligible.
+func (n *Node) Ready() bool { return n.Status == nodeReady }
+
 // Driver is the health of one task driver.
 type Driver struct {
 	Detected bool `json:"detected"`
@@ -207,6 +210,7 @@ func AskNode(ctx context.Context, client *api.Client, id string) (Node, error) {
 type NodeSummary struct {
 	ID                    string
 	Name                  string
+	Address               string // of its HTTP API, without the port
 	Status                string
 	SchedulingEligibility string
 	Version               string

@@ -3,40 +3,51 @@
 package nomad
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
+// Batch is a group of clients that are upgraded together.
+type Batch struct {
+	Hosts []string `json:"hosts"` // to upgrade, in order
+	// Size counts the clients that the batch spans, those included that need nothing: they are in the play too.
+	Size int `json:"size"`
+}
+
+// Defaults of Batches.
+const (
+	defaultBatch         = "10%"
+	defaultPerDatacenter = 5
+)
+
 // Batches cuts the clients of a plan, in its order, into groups that are upgraded together: one canary first, then as many as
-// size says (a number, or a percentage of all clients to upgrade, rounded down, at least one) and never more than perDatacenter of
-// one datacenter at once. Hosts that need nothing take no room. The result holds how many hosts each batch has.
-func Batches(steps []Step, size string, perDatacenter int) ([]int, error) {
+// size says (a number, or a percentage of all clients to upgrade, rounded down, at least one; "" is 10%) and never more than
+// perDatacenter (0: 5) of one datacenter at once. Hosts that need nothing take no room.
+func Batches(steps []Step, size string, perDatacenter int) ([]Batch, error) {
 	total := 0
 	for _, step := range steps {
 		if step.batched() && step.Action == ActionUpgrade {
 			total++
 		}
 	}
-	limit, err := batchLimit(size, total)
+	limit, err := batchLimit(cmp.Or(size, defaultBatch), total)
 	if err != nil {
 		return nil, err
 	}
-	if perDatacenter < 1 {
+	if perDatacenter = cmp.Or(perDatacenter, defaultPerDatacenter); perDatacenter < 1 {
 		return nil, fmt.Errorf("clients at once in one datacenter: %d is less than 1", perDatacenter)
 	}
-	var (
-		batches []int
-		hosts   int // of the batch being filled
-		working int // those of them that are upgraded
-		inDC    = map[string]int{}
-	)
+	batches := []Batch{}
+	filling := Batch{Hosts: []string{}}
+	inDC := map[string]int{}
 	full := func(step Step) bool {
 		room := limit
 		if len(batches) == 0 {
 			room = 1
 		}
-		return working >= room || inDC[step.Datacenter] >= perDatacenter
+		return len(filling.Hosts) >= room || inDC[step.Datacenter] >= perDatacenter
 	}
 	for _, step := range steps {
 		if !step.batched() {
@@ -44,23 +55,20 @@ func Batches(steps []Step, size string, perDatacenter int) ([]int, error) {
 		}
 		if step.Action == ActionUpgrade {
 			if full(step) {
-				batches = append(batches, hosts)
-				hosts, working = 0, 0
+				batches = append(batches, filling)
+				filling = Batch{Hosts: []string{}}
 				clear(inDC)
 			}
-			working++
+			filling.Hosts = append(filling.Hosts, step.Host)
 			inDC[step.Datacenter]++
 		}
-		hosts++
+		filling.Size++
 	}
-	if hosts > 0 {
-		batches = append(batches, hosts)
+	if filling.Size > 0 {
+		batches = append(batches, filling)
 	}
 	return batches, nil
 }
-
-// batched tells whether the host goes in batches: one that is a server too goes with the servers.
-func (s Step) batched() bool { return s.Role == "client" }
 
 func batchLimit(size string, total int) (int, error) {
 	text, percent := strings.CutSuffix(strings.TrimSpace(size), "%")

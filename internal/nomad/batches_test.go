@@ -45,12 +45,16 @@ func TestBatches(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			sizes := make([]int, len(got))
+			for i, batch := range got {
+				sizes[i] = batch.Size
+			}
+			if diff := cmp.Diff(test.want, sizes); diff != "" {
 				t.Errorf("batches (-want +got):\n%s", diff)
 			}
 		})
 	}
-	for _, size := range []string{"", "0", "-1", "x", "101%", "0%"} {
+	for _, size := range []string{" ", "0", "-1", "x", "101%", "0%"} {
 		if _, err := Batches(clients("a"), size, 1); err == nil {
 			t.Errorf("a batch size of %q was taken", size)
 		}
@@ -65,15 +69,18 @@ func TestBatchesKeepTheirLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, size := range batches {
+		for i, batch := range batches {
 			working, inDC := 0, map[string]int{}
-			for _, step := range steps[:size] {
+			for _, step := range steps[:batch.Size] {
 				if step.Action == ActionUpgrade {
 					working++
 					inDC[step.Datacenter]++
 				}
 			}
-			steps = steps[size:]
+			if working != len(batch.Hosts) {
+				t.Fatalf("batch %d names %q and works on %d hosts", i, batch.Hosts, working)
+			}
+			steps = steps[batch.Size:]
 			if i == 0 && working > 1 || working > limit {
 				t.Fatalf("batch %d works on %d hosts", i, working)
 			}

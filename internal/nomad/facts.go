@@ -15,46 +15,50 @@ type HostFacts struct {
 	Unit    string `json:"unit"`
 	Running bool   `json:"running"`
 	// CrashLooping says that the unit starts the agent over and over.
-	CrashLooping   bool         `json:"crash_looping"`
-	VersionRunning Version      `json:"version_running"` // of the image in /proc/PID/exe
-	VersionDisk    Version      `json:"version_disk"`    // of the file that the next start runs
-	ExeCurrent     bool         `json:"exe_current"`     // both are the same file
-	Role           string       `json:"role"`            // server, client, both, none
-	Server         bool         `json:"server"`
-	Client         bool         `json:"client"`
-	Leader         bool         `json:"leader"`
-	Region         string       `json:"region"`
-	Datacenter     string       `json:"datacenter"`
-	NodeName       string       `json:"node_name"`
-	ServerID       string       `json:"server_id"`
-	NodeID         string       `json:"node_id"`
-	Leave          LeaveFlags   `json:"leave"`
-	RetryJoin      bool         `json:"retry_join"`
-	DataDir        string       `json:"data_dir"`
-	ConfigFiles    []string     `json:"config_files"`
-	Binary         string       `json:"binary"`
-	BinaryOwner    string       `json:"binary_owner"` // user:group
-	FreeBytes      int64        `json:"free_bytes"`
-	MainPID        int          `json:"main_pid"`
-	NRestarts      int          `json:"n_restarts"`
-	UnitSettings   UnitFacts    `json:"unit_settings"`
-	API            Endpoint     `json:"api"`
-	Listening      []string     `json:"listening"`
-	RPC            string       `json:"rpc"`
-	RaftProtocol   int          `json:"raft_protocol"`
-	RaftServers    []RaftServer `json:"raft_servers"`
-	ACL            bool         `json:"acl"`
-	Answers        bool         `json:"answers"`      // the agent's API answered
-	Problem        string       `json:"problem"`      // why it did not
-	Architecture   string       `json:"architecture"` // as uname -m
-	Unfinished     string       `json:"unfinished"`   // what an earlier run has left to be brought to its end
-	Package        string       `json:"package"`      // that owns the binary, as "nomad (dpkg)"
-	Link           string       `json:"link"`         // the symbolic link by which ExecStart names the binary
-	SharedBy       []string     `json:"shared_by"`    // other agents that run the same file
-	ReadOnly       bool         `json:"read_only"`    // the filesystem of the binary
-	StageFreeBytes int64        `json:"stage_free_bytes"`
-	Environment    []string     `json:"environment"` // names of the variables that the unit sets
-	Settings       []Setting    `json:"settings"`    // of the configuration files, as far as a version's notes ask for them
+	CrashLooping   bool       `json:"crash_looping"`
+	VersionRunning Version    `json:"version_running"` // of the image in /proc/PID/exe
+	VersionDisk    Version    `json:"version_disk"`    // of the file that the next start runs
+	ExeCurrent     bool       `json:"exe_current"`     // both are the same file
+	Role           string     `json:"role"`            // server, client, both, none
+	Server         bool       `json:"server"`
+	Client         bool       `json:"client"`
+	Leader         bool       `json:"leader"`
+	Voter          bool       `json:"voter"` // raft's recorded suffrage, as the server itself knows it
+	Region         string     `json:"region"`
+	Datacenter     string     `json:"datacenter"`
+	NodeName       string     `json:"node_name"`
+	ServerID       string     `json:"server_id"`
+	NodeID         string     `json:"node_id"`
+	Leave          LeaveFlags `json:"leave"`
+	RetryJoin      bool       `json:"retry_join"`
+	DataDir        string     `json:"data_dir"`
+	ConfigFiles    []string   `json:"config_files"`
+	Binary         string     `json:"binary"`
+	BinaryOwner    string     `json:"binary_owner"` // user:group
+	FreeBytes      int64      `json:"free_bytes"`
+	MainPID        int        `json:"main_pid"`
+	NRestarts      int        `json:"n_restarts"`
+	UnitSettings   UnitFacts  `json:"unit_settings"`
+	API            Endpoint   `json:"api"`
+	Listening      []string   `json:"listening"`
+	RPC            string     `json:"rpc"`
+	RaftProtocol   int        `json:"raft_protocol"`
+	// RaftProtocolSet is what the configuration says of it; 0 when it says nothing and the version decides.
+	RaftProtocolSet int          `json:"raft_protocol_set"`
+	RaftServers     []RaftServer `json:"raft_servers"`
+	KnownServers    []string     `json:"known_servers"` // RPC addresses of the servers that a client knows
+	ACL             bool         `json:"acl"`
+	Answers         bool         `json:"answers"`      // the agent's API answered
+	Problem         string       `json:"problem"`      // why it did not
+	Architecture    string       `json:"architecture"` // as uname -m
+	Unfinished      string       `json:"unfinished"`   // what an earlier run has left to be brought to its end
+	Package         string       `json:"package"`      // that owns the binary, as "nomad (dpkg)"
+	Link            string       `json:"link"`         // the symbolic link by which ExecStart names the binary
+	SharedBy        []string     `json:"shared_by"`    // other agents that run the same file
+	ReadOnly        bool         `json:"read_only"`    // the filesystem of the binary
+	StageFreeBytes  int64        `json:"stage_free_bytes"`
+	Environment     []string     `json:"environment"` // names of the variables that the unit sets
+	Settings        []Setting    `json:"settings"`    // of the configuration files, as far as a version's notes ask for them
 }
 
 // UnitFacts are the settings of the systemd unit that decide how it stops and starts.
@@ -79,6 +83,8 @@ func (f *HostFacts) SetView(view AgentView) {
 	f.ServerID, f.NodeID = view.ServerID, view.NodeID
 	f.Leave, f.RetryJoin = view.Leave, view.RetryJoin
 	f.DataDir, f.ConfigFiles = view.DataDir, view.Files
+	f.RaftProtocolSet, f.KnownServers = view.RaftProtocolSet, view.Heartbeat.servers()
+	f.Voter = isVoter(view.Raft.Servers, &view)
 	f.RPC, f.RaftProtocol, f.RaftServers, f.ACL = view.RPC, view.Raft.Protocol, view.Raft.Servers, view.ACL
 	f.setRole()
 }

@@ -14,6 +14,7 @@ type ServerState struct {
 	Version  Version
 	Leader   bool
 	Voter    bool
+	Down     bool // no living agent: it is repaired first
 	Protocol int
 }
 
@@ -42,17 +43,19 @@ func States(answers []Answer) []ServerState {
 	return states
 }
 
-// Order is the order in which servers are upgraded: those that do not vote first, then voters, the leader last; by
-// name among equals, so that two plans of the same cluster are the same.
+// Order is the order in which servers are upgraded: those that are down first, since their repair gives the cluster a vote back, then those
+// that do not vote, then voters, the leader last; by name among equals, so that two plans of the same cluster are the same.
 func Order(servers []ServerState) []ServerState {
 	rank := func(s ServerState) int {
 		switch {
+		case s.Down:
+			return 0
 		case s.Leader:
-			return 2
+			return 3
 		case s.Voter:
-			return 1
+			return 2
 		}
-		return 0
+		return 1
 	}
 	return slices.SortedStableFunc(slices.Values(servers), func(a, b ServerState) int {
 		if d := rank(a) - rank(b); d != 0 {

@@ -64,7 +64,7 @@ func NewOverview(e OverviewEvidence) Overview {
 	}
 	o.overview = Overview{Servers: []ServerRow{}, Clients: []ClientRow{}, Problems: append([]Problem{}, e.Further...), Notes: []Problem{}}
 	for _, host := range sortedKeys(e.Unreachable) {
-		o.bad(host, "unreachable: %s", e.Unreachable[host])
+		o.bad(host, "%s", e.Unreachable[host])
 	}
 	for _, facts := range sortFacts(e.Hosts) {
 		o.host(facts)

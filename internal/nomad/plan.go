@@ -45,6 +45,8 @@ type Options struct {
 	VersionOptions
 	// SkipUnreachable goes on without clients that cannot be reached.
 	SkipUnreachable bool
+	// AcceptNotes are upgrade notes that are accepted, by their ids.
+	AcceptNotes []string
 	// Hosts are those to upgrade; the others are looked at, since quorum is about all servers, and left alone. Nil: all.
 	Hosts []string
 	// Batch is how many clients are upgraded at once after the first (a number or a percentage; "": 10%), PerDatacenter

@@ -16,6 +16,8 @@ func TestSafeSignal(t *testing.T) {
 		sigint  = int(syscall.SIGINT)
 		sigterm = int(syscall.SIGTERM)
 		sighup  = int(syscall.SIGHUP)
+		sigquit = int(syscall.SIGQUIT)
+		sigkill = int(syscall.SIGKILL)
 		refused = "refused"
 	)
 	tests := []struct {
@@ -35,6 +37,12 @@ func TestSafeSignal(t *testing.T) {
 		{true, true, sigint, refused},
 		{true, true, sigterm, refused},
 		{true, true, sighup, refused},
+		{false, false, sigquit, wire.StopINT}, // Nomad has no handler: Go would write all stacks and exit with 2
+		{true, false, sigquit, wire.StopTERM},
+		{true, true, sigquit, refused},
+		{false, false, sigkill, wire.StopINT}, // a unit that kills is stopped better
+		{false, true, sigkill, wire.StopINT},
+		{true, true, sigkill, wire.StopKILL}, // what the unit does anyway
 	}
 	for _, test := range tests {
 		t.Run(fmt.Sprintf("int=%t term=%t kill=%d", test.interrupt, test.terminate, test.killSignal), func(t *testing.T) {
@@ -61,6 +69,10 @@ func TestSafeSignal(t *testing.T) {
 			if _, problems := SafeSignal(flags, test.killSignal, SignalOptions{AllowLeave: true, RetryJoin: true}); problems != nil {
 				t.Errorf("leave with retry_join: %v", problems)
 			}
+			got, problems = SafeSignal(flags, test.killSignal, SignalOptions{AllowLeave: true, RetryJoin: true, Client: true})
+			if words := Words(problems); (words != "") != (test.want == refused) || strings.Contains(words, "--allow-leave") || test.want != refused && got != test.want {
+				t.Errorf("a client is let go as little as without --allow-leave: %q, %s", got, words)
+			}
 		})
 	}
 }
@@ -68,33 +80,56 @@ func TestSafeSignal(t *testing.T) {
 func TestVersionProblems(t *testing.T) {
 	tests := []struct {
 		from, to string
-		protocol int
 		contains string
 	}{
-		{"1.10.5", "1.11.0", 3, ""},
-		{"1.11.3", "2.0.5", 3, ""},
-		{"1.10.0", "2.0.5", 3, ""},
-		{"1.9.0", "2.0.5", 3, "spans 3 minor versions"},
-		{"1.8.0", "1.11.0", 3, "spans 3 minor versions"},
-		{"0.12.0", "1.0.1", 2, ""},
-		{"1.11.0", "1.10.5", 3, "downgrades"},
-		{"1.11.0", "1.11.0-rc.1", 3, "downgrades"},
-		{"1.10.5", "1.11.0+ent", 3, "edition"},
-		{"1.2.6", "1.4.2", 2, "raft protocol 2"},
-		{"1.2.6", "1.3.5", 2, ""},
-		{"1.3.5", "1.4.0", 3, "panic"},
-		{"1.9.0", "1.9.2", 3, "withdrawn"},
+		{"1.10.5", "1.11.0", ""},
+		{"1.11.3", "2.0.5", ""},
+		{"1.10.0", "2.0.5", ""},
+		{"1.9.0", "2.0.5", "spans 3 minor versions"},
+		{"1.8.0", "1.11.0", "spans 3 minor versions"},
+		{"0.12.0", "1.0.1", ""},
+		{"1.11.0", "1.10.5", "downgrades"},
+		{"1.11.0", "1.11.0-rc.1", "downgrades"},
+		{"1.10.5", "1.11.0+ent", "edition"},
+		{"1.11.0+ent", "1.11.3", "its version is written like 1.11.3+ent"},
+		{"1.9.7", "2.0.5", "upgrade to the latest 1.10 first, or accept the risk with --allow-unsupported-skip"},
+		{"1.2.6", "2.0.5", "the latest of 1.4 (not 1.4.0), then 1.6, then 1.8, then 1.10 first"},
+		{"1.3.5", "1.8.0", "the latest of 1.4 (not 1.4.0), then 1.6 first"},
+		{"0.12.3", "1.3.0", "the latest of 1.0, then 1.2 first"},
 	}
 	for _, test := range tests {
 		t.Run(test.from+" to "+test.to, func(t *testing.T) {
-			words := Words(versionProblems(version(test.from), version(test.to), test.protocol, VersionOptions{}))
+			words := Words(versionProblems(version(test.from), version(test.to), VersionOptions{}))
 			if (test.contains == "") != (words == "") || !strings.Contains(words, test.contains) {
 				t.Errorf("problems = %q, want %q", words, test.contains)
 			}
 		})
 	}
-	if problems := versionProblems(version("1.2.6"), version("1.11.0"), 3, VersionOptions{AllowUnsupportedSkip: true}); problems != nil {
+	if problems := versionProblems(version("1.2.6"), version("1.11.0"), VersionOptions{AllowUnsupportedSkip: true}); problems != nil {
 		t.Errorf("accepted skip: %v", problems)
+	}
+}
+
+func TestRaftProblems(t *testing.T) {
+	tests := map[string]struct {
+		protocol, set int
+		to            string
+		contains      string
+	}{
+		"protocol 3":                            {3, 0, "1.4.2", ""},
+		"protocol 2 to 1.4":                     {2, 2, "1.4.2", "start with protocol 3 only"},
+		"protocol 2, not configured, to 1.3":    {2, 0, "1.3.5", "a migration of its own"},
+		"protocol 2, configured, to 1.3":        {2, 2, "1.3.5", ""},
+		"protocol 2, not configured, below 1.3": {2, 0, "1.2.16", ""},
+		"unknown protocol":                      {0, 0, "1.4.2", ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			words := Words(raftProblems(HostFacts{Server: true, RaftProtocol: test.protocol, RaftProtocolSet: test.set}, version(test.to)))
+			if (test.contains == "") != (words == "") || !strings.Contains(words, test.contains) || words != "" && !strings.Contains(words, "drover raft-v3") {
+				t.Errorf("problems = %q, want %q", words, test.contains)
+			}
+		})
 	}
 }
 
@@ -153,12 +188,12 @@ func TestLeadership(t *testing.T) {
 }
 
 func TestOrderPutsTheLeaderLast(t *testing.T) {
-	servers := []ServerState{{Host: "a", Leader: true, Voter: true}, {Host: "c", Voter: true}, {Host: "b", Voter: true}, {Host: "d"}}
+	servers := []ServerState{{Host: "a", Leader: true, Voter: true}, {Host: "c", Voter: true}, {Host: "b", Voter: true}, {Host: "d"}, {Host: "e", Voter: true, Down: true}}
 	var names []string
 	for _, s := range Order(servers) {
 		names = append(names, s.Host)
 	}
-	if got := strings.Join(names, " "); got != "d b c a" {
+	if got := strings.Join(names, " "); got != "e d b c a" {
 		t.Errorf("order = %s", got)
 	}
 }

@@ -18,7 +18,8 @@ type LeaveFlags struct {
 
 // SignalOptions are what the user accepted about stopping.
 type SignalOptions struct {
-	AllowLeave bool   // the server may leave raft, or the client drain itself
+	AllowLeave bool   // the server may leave raft; a client is never let go, since it would drain itself
+	Client     bool   // the agent is a client, whatever else it is
 	RetryJoin  bool   // the configuration tells the server how to join again
 	Stop       string // wire.StopKILL when the user asked for it, else ""
 }
@@ -38,8 +39,11 @@ func SafeSignal(flags LeaveFlags, killSignal int, options SignalOptions) (string
 		return wire.StopINT, nil
 	case safeTerm:
 		return wire.StopTERM, nil
+	case killSignal == int(syscall.SIGKILL):
+		// Whoever wrote the unit has accepted it for every stop.
+		return wire.StopKILL, nil
 	}
-	if options.AllowLeave {
+	if options.AllowLeave && !options.Client {
 		if options.RetryJoin {
 			return wire.StopUnit, nil
 		}
@@ -48,10 +52,14 @@ func SafeSignal(flags LeaveFlags, killSignal int, options SignalOptions) (string
 			Remedy: "add server_join { retry_join = [...] } to its configuration, or use --stop-signal KILL",
 		}}
 	}
+	leaving, remedy := "leaving the cluster", "--allow-leave accepts the leave where retry_join is configured, --stop-signal KILL stops without it"
+	if options.Client {
+		leaving, remedy = "leaving the cluster, before which a client with drain_on_shutdown drains itself", "--stop-signal KILL stops it without that, and its tasks go on"
+	}
 	return "", []Problem{{
 		Text: fmt.Sprintf("the running agent has leave_on_interrupt and leave_on_terminate set, so that neither SIGINT nor SIGTERM stops it "+
-			"without leaving the cluster (unit's KillSignal: %s); the flags of the running process count, so that an edit of the configuration cannot help this stop", signalName(killSignal)),
-		Remedy: "--allow-leave accepts the leave where retry_join is configured, --stop-signal KILL stops without it",
+			"without %s (unit's KillSignal: %s); the flags of the running process count, so that an edit of the configuration cannot help this stop", leaving, signalName(killSignal)),
+		Remedy: remedy,
 	}}
 }
 
@@ -61,8 +69,10 @@ func signalName(number int) string {
 		return "SIGINT"
 	case syscall.SIGTERM:
 		return "SIGTERM"
-	case syscall.SIGKILL:
-		return "SIGKILL"
+	case syscall.SIGHUP:
+		return "SIGHUP"
+	case syscall.SIGQUIT:
+		return "SIGQUIT"
 	}
 	return fmt.Sprintf("signal %d", number)
 }

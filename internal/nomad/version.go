@@ -121,67 +121,6 @@ type VersionOptions struct {
 	AllowUnsupportedSkip bool
 }
 
-// versionProblems says why one agent must not go from a version to another.
-func versionProblems(from, to Version, raftProtocol int, options VersionOptions) []Problem {
-	var problems []Problem
-	if !to.Known() {
-		return []Problem{{Text: "the version to upgrade to is not known"}}
-	}
-	if text, bad := badRelease(to); bad {
-		problems = append(problems, Problem{Text: text, Remedy: "choose the next patch release"})
-	}
-	if !from.Known() {
-		return problems
-	}
-	if from.Compare(to) > 0 {
-		problems = append(problems, Problem{
-			Text:   fmt.Sprintf("runs %s, which is newer than %s, and Nomad does not support downgrades", from, to),
-			Remedy: "upgrade to a version that no agent has passed",
-		})
-		return problems
-	}
-	if distance := to.minor() - from.minor(); distance > maximumSkip && !options.AllowUnsupportedSkip {
-		problems = append(problems, Problem{
-			Text:   fmt.Sprintf("%s to %s spans %d minor versions, and at most %d are supported", from, to, distance, maximumSkip),
-			Remedy: "upgrade to a version between first",
-		})
-	}
-	if from.Edition() != to.Edition() {
-		problems = append(problems, Problem{
-			Text:   fmt.Sprintf("runs the %s and the new binary is the %s", edition(from), edition(to)),
-			Remedy: "use a binary of the same edition",
-		})
-	}
-	if raftProtocol > 0 && raftProtocol < 3 && to.AtLeast("1.4.0") {
-		problems = append(problems, Problem{
-			Text:   fmt.Sprintf("uses raft protocol %d, and Nomad 1.4 and later start with protocol 3 only", raftProtocol),
-			Remedy: "migrate to raft protocol 3 on the version that runs now, then upgrade",
-		})
-	}
-	return problems
-}
-
-func edition(v Version) string {
-	if v.Edition() == "" {
-		return "community edition"
-	}
-	return "enterprise edition (" + v.Edition() + ")"
-}
-
-// badRelease knows releases that must not be installed (Nomad's upgrade notes and changelog).
-func badRelease(v Version) (string, bool) {
-	segments := v.parsed.Segments()
-	switch fmt.Sprintf("%d.%d.%d", segments[0], segments[1], segments[2]) {
-	case "1.4.0":
-		return "1.4.0 makes older servers panic when it becomes leader", true
-	case "1.7.0":
-		return "1.7.0 fails to replicate the keyring", true
-	case "1.9.2":
-		return "1.9.2 can drop the cluster's state and was withdrawn", true
-	}
-	return "", false
-}
-
 // canTransferLeadership tells whether leadership can be moved on request: from Nomad 1.7.0, with raft protocol 3 on
 // every server. why is empty when it can.
 func canTransferLeadership(leader Version, lowestProtocol int) (why string) {

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package nomad
+
+import (
+	"fmt"
+	"slices"
+)
+
+// voters is how many servers of the cluster vote.
+func (p *planner) voters(survey Survey) int {
+	voters := 0
+	for _, member := range survey.Raft.Servers {
+		if member.Voter {
+			voters++
+		}
+	}
+	for _, facts := range survey.Hosts {
+		if facts.Server {
+			voters = max(voters, Voters(facts.RaftServers))
+		}
+	}
+	return voters
+}
+
+// quorum refuses clusters that could not lose a server even for a second.
+func (p *planner) quorum(survey Survey) {
+	if len(p.clusters) > 1 || !slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Action != ActionNone && s.server() }) {
+		return
+	}
+	led := slices.ContainsFunc(survey.Hosts, func(f HostFacts) bool { return f.Server && f.Leader })
+	voters, gone := p.voters(survey), survey.votersGone()+p.votersDown(survey)
+	left, majority := voters-gone-1, voters/2+1
+	switch {
+	case !led && !p.options.Outage && p.stopsServer(survey):
+		p.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
+	case led && voters > 2 && left < majority && p.stopsVoter(survey):
+		p.refuse("", "repair the servers that cannot be reached or do not answer first", "stopping one more server would leave %d of %d voters, and the cluster needs %d", left, voters, majority)
+	case voters == 2 && !p.options.Outage && p.wantsVoter():
+		p.refuse("", "add a third server, or accept that the control plane pauses with --accept-outage", "two servers have no spare vote")
+	}
+}
+
+// votersGone counts the servers of the cluster that could not be reached; nothing here can repair those.
+func (s *Survey) votersGone() int {
+	gone := 0
+	for host := range s.Unreachable {
+		if member := s.memberAt(host); member != nil && member.Voter {
+			gone++
+		}
+	}
+	return gone
+}
+
+// votersDown counts voters that are down and that this plan does not repair.
+func (p *planner) votersDown(survey Survey) int {
+	down := 0
+	for _, step := range p.plan.Steps {
+		facts := survey.of(step.Host)
+		if step.server() && step.Voter && step.Action != ActionUpgrade && facts != nil && (!facts.Running || facts.CrashLooping || !facts.Answers) {
+			down++
+		}
+	}
+	return down
+}
+
+func (s *Survey) of(host string) *HostFacts {
+	for i := range s.Hosts {
+		if s.Hosts[i].Host == host {
+			return &s.Hosts[i]
+		}
+	}
+	return nil
+}
+
+// stopsServer tells whether the plan stops a server that takes part. One that is down or crash-looping has no vote to lose: it may
+// always be repaired, also where it is the only one.
+func (p *planner) stopsServer(survey Survey) bool { return p.stops(survey, false) }
+
+// stopsVoter tells the same of a server whose vote counts.
+func (p *planner) stopsVoter(survey Survey) bool { return p.stops(survey, true) }
+
+func (p *planner) stops(survey Survey, voter bool) bool {
+	return slices.ContainsFunc(p.plan.Steps, func(s Step) bool {
+		facts := survey.of(s.Host)
+		return s.server() && s.Action == ActionUpgrade && (s.Voter || !voter) && facts != nil && facts.Running && !facts.CrashLooping
+	})
+}
+
+// wantsVoter tells whether a server with a vote is to be upgraded, were it not refused.
+func (p *planner) wantsVoter() bool {
+	return slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.server() && s.Action != ActionNone && s.Voter })
+}
+
+// pauses tells what the user will notice.
+func (p *planner) pauses(survey Survey) {
+	lowest := 3
+	for _, facts := range survey.Hosts {
+		if facts.Server && facts.RaftProtocol > 0 {
+			lowest = min(lowest, facts.RaftProtocol)
+		}
+	}
+	voters := p.voters(survey)
+	add := func(format string, args ...any) { p.plan.Pauses = append(p.plan.Pauses, fmt.Sprintf(format, args...)) }
+	for _, step := range p.plan.Steps {
+		if step.Action != ActionUpgrade || !step.server() {
+			continue
+		}
+		why := canTransferLeadership(step.From, lowest)
+		switch {
+		case voters == 1 && step.Leader:
+			add("%s is the only server that votes: the control plane pauses for a few seconds while it restarts", step.Host)
+		case voters == 2 && step.Voter:
+			add("one of two servers is not enough: the control plane pauses while %s restarts, until both are back", step.Host)
+		case step.Leader && why != "":
+			add("an election of 2 to 4 s when %s stops: %s", step.Host, why)
+		case step.Leader:
+			add("leadership moves away from %s before it stops: the control plane pauses for well under a second", step.Host)
+		}
+	}
+}
