@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"drover/executor"
 	"drover/internal/console"
 	"drover/internal/event"
-	"drover/internal/modules"
 	"drover/internal/printable"
 	"drover/internal/wire"
 	"drover/inventory"
