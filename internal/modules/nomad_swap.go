@@ -201,7 +201,7 @@ func (s *swap) running() string {
 
 func (s *swap) signal() (string, error) {
 	options := nomad.SignalOptions{
-		AllowLeave: s.call.Args.Bool("allow_leave") && s.facts.Server, RetryJoin: s.facts.RetryJoin, Stop: s.call.Args.String("stop_signal"),
+		AllowLeave: s.call.Args.Bool("allow_leave"), Client: s.facts.Client, RetryJoin: s.facts.RetryJoin, Stop: s.call.Args.String("stop_signal"),
 	}
 	if s.down() {
 		return options.Stop, nil
