@@ -46,10 +46,14 @@ func pluginFiles(ctx context.Context, host Host, found []nomad.Setting) []nomad.
 	if !path.IsAbs(directory) {
 		return nil
 	}
+	var there wire.StatResult
+	if err := host.Call(ctx, wire.Stat{Path: directory}, nil, &there); err != nil || there.Type != "directory" {
+		return nil
+	}
 	var result wire.RunResult
 	list := wire.Run{Argv: []string{"find", directory, "-mindepth", "1", "-maxdepth", "1", "!", "-type", "d", "-perm", "/111"}, MaxBytes: 64 << 10}
 	if err := host.Call(ctx, list, nil, &result); err != nil || result.RC != 0 {
-		return nil // mostly because there is no such directory
+		return nil
 	}
 	names := strings.Split(strings.TrimSpace(result.Stdout), "\n")
 	slices.Sort(names)

@@ -253,12 +253,16 @@ func (p *planner) unreadSettings(survey *Survey) {
 			continue
 		}
 		for _, s := range facts.Settings {
-			if s.Key == KeyUnread {
-				p.plan.Warnings = append(p.plan.Warnings, Problem{
-					Host: facts.Host, Text: s.where() + " cannot be read as configuration from there on, so that the rest was not compared with Nomad's upgrade notes",
-					Remedy: "see what the agent itself says: nomad config validate " + s.File,
-				})
+			if s.Key != KeyUnread {
+				continue
 			}
+			what := s.where() + " cannot be read as configuration from there on, so that the rest"
+			if s.Line == 0 {
+				what = s.where() + " cannot be read as configuration, so that it"
+			}
+			p.plan.Warnings = append(p.plan.Warnings, Problem{
+				Host: facts.Host, Text: what + " was not compared with Nomad's upgrade notes", Remedy: "see what Nomad itself says: nomad config validate " + s.File,
+			})
 		}
 	}
 }
