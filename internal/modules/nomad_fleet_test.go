@@ -375,6 +375,7 @@ func (a *fakeAgent) describe() wire.AgentResult {
 	result := wire.AgentResult{
 		Unit: a.unit(), Running: a.running, Binary: "/usr/bin/nomad", BinaryVersion: "Nomad v" + a.disk, BinaryStat: wire.StatResult{Inode: inode(a.disk)},
 		ConfigFiles: []string{"/etc/nomad.d/nomad.hcl"}, DataDir: "/opt/nomad",
+		FreeBytes: 1 << 40, StageFreeBytes: -1,
 	}
 	if a.running {
 		result.ExeVersion, result.ExeInode, result.Listening = "Nomad v"+a.version, inode(a.version), []string{"0.0.0.0:4646", "0.0.0.0:4647"}
