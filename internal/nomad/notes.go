@@ -123,8 +123,8 @@ func (p *planner) findings(n *note, survey *Survey) []finding {
 		}
 		return found
 	}
-	from, any := p.oldest(survey, n.on)
-	if !any || !n.crossed(from, p.target) {
+	from, some := p.oldest(survey, n.on)
+	if !some || !n.crossed(from, p.target) {
 		return nil
 	}
 	if n.cluster != nil {
@@ -164,18 +164,18 @@ func (p *planner) stepOf(host string) *Step {
 }
 
 // oldest is the lowest version of those that would be upgraded.
-func (p *planner) oldest(survey *Survey, on whom) (from Version, any bool) {
+func (p *planner) oldest(survey *Survey, on whom) (from Version, some bool) {
 	for _, facts := range survey.Hosts {
 		step := p.stepOf(facts.Host)
 		if step == nil || step.Action == ActionNone || !on.concerns(&facts) {
 			continue
 		}
-		if !any || step.From.Compare(from) < 0 {
+		if !some || step.From.Compare(from) < 0 {
 			from = step.From
 		}
-		any = true
+		some = true
 	}
-	return from, any
+	return from, some
 }
 
 // manyHosts is how many hosts have a line each for the same thing; more of them share one.
