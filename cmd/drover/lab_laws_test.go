@@ -124,13 +124,21 @@ func (r *rig) stagePlaybook(host, binary string) string {
 	return r.playbook("- hosts: " + host + "\n  become: true\n  tasks:\n    - nomad_facts:\n    - nomad_stage:\n        version: " + newVersion + "\n        binary: " + binary + "\n")
 }
 
+// stageDir is where binaries are staged on a host, as seen from here.
+func (r *rig) stageDir(host string) string { return r.path(host, "var/lib/drover/stage") }
+
+// staged are the binaries under their final names there.
+func (r *rig) staged(host string) []string {
+	found, _ := filepath.Glob(filepath.Join(r.stageDir(host), "*", "nomad"))
+	return found
+}
+
 // beginStaging returns once part of the binary has arrived on a host.
 func (r *rig) beginStaging(host string) *started {
 	r.t.Helper()
-	dir := r.path(host, "usr/local/bin")
 	partial := func() bool {
-		found, _ := filepath.Glob(filepath.Join(dir, ".nomad.drover-*"))
-		found = append(found, filepath.Join(dir, "nomad.drover-"+newVersion)) // where it must not be yet
+		found, _ := filepath.Glob(filepath.Join(r.stageDir(host), "*", ".nomad.drover-*"))
+		found = append(found, r.staged(host)...) // where it must not be yet
 		return slices.ContainsFunc(found, func(path string) bool {
 			info, err := os.Stat(path)
 			return err == nil && info.Size() > 1<<20
@@ -147,18 +155,17 @@ func (r *rig) beginStaging(host string) *started {
 
 func (r *rig) stagingKilled() {
 	before := r.mainPIDs()
-	dir := r.path("s1", "usr/local/bin")
 	r.beginStaging("s1").kill()
-	r.wantNotStaged(dir)
+	r.wantNotStaged("s1")
 	r.eventually("the partial file to go", 20*time.Second, func() bool {
-		found, _ := filepath.Glob(filepath.Join(dir, ".nomad*"))
+		found, _ := filepath.Glob(filepath.Join(r.stageDir("s1"), "*", ".nomad*"))
 		return len(found) == 0
 	})
-	r.wantNotStaged(dir)
+	r.wantNotStaged("s1")
 	r.wantUntouched(before)
 	r.must("run", r.stagePlaybook("s1", r.binary))
-	if _, err := os.Stat(filepath.Join(dir, "nomad.drover-"+newVersion)); err != nil {
-		r.t.Error(err)
+	if len(r.staged("s1")) != 1 {
+		r.t.Errorf("staged: %q", r.staged("s1"))
 	}
 }
 
@@ -168,20 +175,22 @@ func (r *rig) stagingCut() {
 	if err := r.lab.Cut(r.t.Context(), "s3"); err != nil {
 		r.t.Fatal(err)
 	}
-	r.wantNotStaged(r.path("s3", "usr/local/bin"))
+	r.wantNotStaged("s3")
 	if err := r.lab.Heal(r.t.Context(), "s3"); err != nil {
 		r.t.Fatal(err)
 	}
 	wantAnswer(r.t, s.end(r.t, time.Minute), exitOK)
-	if out := r.onHost("s3", "/usr/local/bin/nomad.drover-"+newVersion, "version"); !strings.HasPrefix(out, "Nomad v"+newVersion) {
+	if out := r.onHost("s3", "sh", "-c", "/var/lib/drover/stage/*/nomad version"); !strings.HasPrefix(out, "Nomad v"+newVersion) {
 		r.t.Errorf("staged was %q", out)
 	}
 }
 
-func (r *rig) wantNotStaged(dir string) {
+func (r *rig) wantNotStaged(host string) {
 	r.t.Helper()
-	if info, err := os.Stat(filepath.Join(dir, "nomad.drover-"+newVersion)); err == nil {
-		r.t.Errorf("%d bytes are under the final name of a binary that was never sent whole", info.Size())
+	for _, path := range r.staged(host) {
+		if info, err := os.Stat(path); err == nil {
+			r.t.Errorf("%d bytes are under the final name of a binary that was never sent whole", info.Size())
+		}
 	}
 }
 

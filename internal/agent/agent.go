@@ -115,14 +115,21 @@ func (a *Agent) Serve(ctx context.Context, conn io.ReadWriteCloser) error {
 	return a.finish()
 }
 
-// finish waits for what is in hand and gives up the locks.
+// finish waits for what is in hand, removes what was only prepared and gives up the locks.
 func (a *Agent) finish() error {
 	defer a.locks.release()
 	done := make(chan struct{})
 	go func() { a.calls.Wait(); close(done) }()
 	select {
 	case <-done:
-		return nil
+		if os.Geteuid() != 0 {
+			return nil
+		}
+		var err error
+		for _, unit := range a.locks.held() {
+			err = errors.Join(err, a.abandonPrepared(unit))
+		}
+		return err
 	case <-time.After(finishDeadline):
 		return errors.New("the connection ended, but a call was still at work a minute later")
 	}

@@ -146,7 +146,7 @@ func revertible(r *record) error {
 	if now, err := idOf(r.plan.Binary); err != nil || now != r.plan.New {
 		return failure(wire.KindInvalid, "%s is not the binary that swap %s installed", r.plan.Binary, r.plan.ID)
 	}
-	if kept, err := idOf(r.plan.Previous); err != nil || kept != r.plan.Old {
+	if kept, err := idOf(r.plan.Previous); err != nil || kept != r.plan.Back {
 		return failure(wire.KindNotFound, "the binary that swap %s replaced is not kept any more", r.plan.ID)
 	}
 	return copiesAllow(r.plan)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,9 @@ func inProcess(t *testing.T, options Options) *client {
 	t.Helper()
 	if options.Dir == "" {
 		options.Dir = t.TempDir()
+	}
+	if options.Homes == nil {
+		options.Homes = []string{filepath.Join(t.TempDir(), "home")}
 	}
 	a, err := New(options)
 	if err != nil {

@@ -27,8 +27,14 @@ func hello(ctx context.Context, c *call, request wire.Hello) (wire.HelloResult, 
 		return result, err
 	}
 	if request.Lock {
-		if err := a.locks.take(ctx, a.options.LockDir, unit, request); err != nil {
+		taken, err := a.locks.take(ctx, a.options.LockDir, unit, request)
+		if err != nil {
 			return result, err
+		}
+		if taken && os.Geteuid() == 0 {
+			if err := a.abandonPrepared(unit); err != nil {
+				return result, err
+			}
 		}
 	}
 	if os.Geteuid() != 0 {

@@ -41,17 +41,17 @@ func TestARunTakesTheLockOfTheUnitThatATaskNames(t *testing.T) {
 	if held, err := locks.also(t.Context(), "nomad-b.service"); held || err != nil {
 		t.Errorf("without a lock: %t, %v", held, err)
 	}
-	if err := locks.take(t.Context(), dir, "nomad.service", wire.Hello{Run: "one", Holder: "ann"}); err != nil {
+	if _, err := locks.take(t.Context(), dir, "nomad.service", wire.Hello{Run: "one", Holder: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	if held, err := locks.also(t.Context(), "nomad-b.service"); !held || err != nil {
 		t.Errorf("with a lock: %t, %v", held, err)
 	}
-	if err := other.take(t.Context(), dir, "nomad-b.service", wire.Hello{Run: "two"}); !wire.IsKind(err, wire.KindLocked) {
+	if _, err := other.take(t.Context(), dir, "nomad-b.service", wire.Hello{Run: "two"}); !wire.IsKind(err, wire.KindLocked) {
 		t.Errorf("the second unit is not locked: %v", err)
 	}
 	locks.release()
-	if err := other.take(t.Context(), dir, "nomad-b.service", wire.Hello{Run: "two"}); err != nil {
+	if _, err := other.take(t.Context(), dir, "nomad-b.service", wire.Hello{Run: "two"}); err != nil {
 		t.Error(err)
 	}
 	other.release()

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,23 +45,23 @@ type lockHolder struct {
 // lockWait is how long an agent waits for one of the same run, whose connection was lost, to end.
 const lockWait = 10 * time.Second
 
-// take takes the lock of a unit, whose name is complete and checked.
-func (l *unitLocks) take(ctx context.Context, dir, unit string, request wire.Hello) error {
+// take takes the lock of a unit, whose name is complete and checked; false when this agent holds it already.
+func (l *unitLocks) take(ctx context.Context, dir, unit string, request wire.Hello) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.files[unit] != nil {
-		return nil
+		return false, nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the directory of the lock on %s: %w", unit, err)
+		return false, fmt.Errorf("make the directory of the lock on %s: %w", unit, err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, unit+".lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("open the lock on %s: %w", unit, err)
+		return false, fmt.Errorf("open the lock on %s: %w", unit, err)
 	}
 	if err := acquire(ctx, f, unit, request.Run); err != nil {
 		f.Close()
-		return err
+		return false, err
 	}
 	text, err := json.Marshal(lockHolder{Run: request.Run, Holder: request.Holder, PID: os.Getpid()})
 	if err == nil {
@@ -70,13 +72,13 @@ func (l *unitLocks) take(ctx context.Context, dir, unit string, request wire.Hel
 	}
 	if err != nil {
 		f.Close()
-		return fmt.Errorf("write the holder into the lock on %s: %w", unit, err)
+		return false, fmt.Errorf("write the holder into the lock on %s: %w", unit, err)
 	}
 	if l.files == nil {
 		l.files = map[string]*os.File{}
 	}
 	l.files[unit], l.owner, l.dir = f, &request, dir
-	return nil
+	return true, nil
 }
 
 // also makes sure that a run that holds a lock holds that of unit too; false when it holds none.
@@ -87,7 +89,8 @@ func (l *unitLocks) also(ctx context.Context, unit string) (bool, error) {
 	if owner == nil {
 		return false, nil
 	}
-	return true, l.take(ctx, dir, unit, *owner)
+	_, err := l.take(ctx, dir, unit, *owner)
+	return true, err
 }
 
 // acquire takes the flock. A lock held by an agent of the same run is what a lost connection left behind: that agent
@@ -127,6 +130,13 @@ func readHolder(f *os.File) lockHolder {
 		_ = json.Unmarshal(bytes.TrimSpace(text), &holder)
 	}
 	return holder
+}
+
+// held are the units whose locks this agent holds.
+func (l *unitLocks) held() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.files))
 }
 
 // release gives all locks up.

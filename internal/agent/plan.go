@@ -14,39 +14,60 @@ import (
 	"drover/internal/wire"
 )
 
-// plan checks that a swap can be done and writes down what exactly it is.
-func (a *Agent) plan(ctx context.Context, m *manager, request wire.SwapPrepare) (plan, error) {
+// plan checks that a swap can be done and writes down what exactly it is. Nothing is brought beside the installed binary yet.
+// earlier are the files that earlier preparations brought.
+func (a *Agent) plan(ctx context.Context, m *manager, request wire.SwapPrepare, earlier []string) (plan, service, target, error) {
 	s, err := m.loaded(ctx, request.Unit)
 	if err != nil {
-		return plan{}, err
+		return plan{}, s, target{}, err
 	}
 	if err := checkUnit(s, request); err != nil {
-		return plan{}, err
+		return plan{}, s, target{}, err
 	}
 	at, err := a.exchangeable(ctx, m, s)
 	if err != nil {
-		return plan{}, err
-	}
-	binary := at.file
-	p := plan{
-		ID: newID(), Kind: kindSwap, Request: request, Binary: binary, Previous: binary + ".drover-previous",
-		BootID: bootID(), StopBy: uptime() + stopSlack + wire.SwapPermission*1e6,
+		return plan{}, s, at, err
 	}
 	home, err := a.home()
 	if err != nil {
-		return plan{}, err
+		return plan{}, s, at, err
 	}
+	p := plan{ID: newID(), Kind: kindSwap, Request: request}
 	p.Copies = filepath.Join(home, homeSwap, request.Unit, p.ID, "copies")
 	if p.OldTicks, err = expectedProcess(s, request.MainPID); err != nil {
-		return plan{}, err
+		return p, s, at, err
 	}
-	if p.Old, err = idOf(binary); err != nil {
-		return plan{}, fmt.Errorf("look at the installed binary: %w", err)
+	size, err := a.checkStaged(ctx, request)
+	if err != nil {
+		return p, s, at, err
 	}
-	if err := a.checkStaged(ctx, s, &p); err != nil {
-		return plan{}, err
+	if err := a.chooseNames(ctx, &p, at); err != nil {
+		return p, s, at, err
 	}
-	return p, a.checkCopies(home, p)
+	if err := a.claim(ctx, &p, size, earlier); err != nil {
+		return p, s, at, err
+	}
+	return p, s, at, a.checkCopies(home, p)
+}
+
+// chooseNames looks at what runs and what is installed, and settles the names of the files.
+func (a *Agent) chooseNames(ctx context.Context, p *plan, at target) error {
+	line, _ := a.version(ctx, at.file, nil)
+	oldVersion, _ := nomadVersion(line)
+	var running fileID
+	path := ""
+	if pid := p.Request.MainPID; pid > 0 {
+		exe := fmt.Sprintf("/proc/%d/exe", pid)
+		// What is no Nomad is not kept as one: a unit may have another main process.
+		line, err := a.version(ctx, exe, nil)
+		if _, nomad := nomadVersion(line); err == nil && nomad {
+			if running, err = runningFile(pid); err != nil {
+				return failure(wire.KindStale, "process %d has just ended", pid)
+			}
+			path, _ = os.Readlink(exe)
+		}
+	}
+	return p.choose(at, oldVersion, running, path)
 }
 
 // checkUnit refuses a unit that cannot be swapped without harm.
@@ -92,35 +113,37 @@ func expectedProcess(s service, pid int) (uint64, error) {
 	return ticks, nil
 }
 
-// checkStaged proves that the staged binary is the promised one and can take the installed one's place by a rename.
-func (a *Agent) checkStaged(ctx context.Context, s service, p *plan) error {
-	staged := p.Request.Staged
-	if filepath.Dir(staged) != filepath.Dir(p.Binary) || staged == p.Binary {
-		return failure(wire.KindInvalid, "the staged binary %s is not beside the installed %s", staged, p.Binary)
+// checkStaged proves that what the request names is what drover staged and what was promised, and returns its size.
+func (a *Agent) checkStaged(ctx context.Context, request wire.SwapPrepare) (int64, error) {
+	own := false
+	for _, home := range a.options.Homes {
+		own = own || request.Staged == stagedPath(home, request.SHA256)
 	}
-	sum, _, err := a.cache.hash(ctx, staged)
+	if !own {
+		return 0, failure(wire.KindInvalid, "%s is not where drover stages a binary with SHA-256 %s", request.Staged, request.SHA256)
+	}
+	sum, size, err := a.cache.hash(ctx, request.Staged)
 	if err != nil {
-		return fmt.Errorf("the staged binary: %w", err)
+		return 0, fmt.Errorf("the staged binary: %w", err)
 	}
-	if sum != p.Request.SHA256 {
-		return failure(wire.KindChecksum, "the staged binary %s has SHA-256 %s, expected %s", staged, sum, p.Request.SHA256)
+	if sum != request.SHA256 {
+		return 0, failure(wire.KindChecksum, "the staged binary %s has SHA-256 %s, expected %s", request.Staged, sum, request.SHA256)
 	}
+	return size, nil
+}
+
+// checkPlaced runs the new binary from where it will be run, as the unit's user.
+func (a *Agent) checkPlaced(ctx context.Context, s service, p plan) error {
 	as, err := serviceAccount(ctx, s)
 	if err != nil {
 		return err
 	}
-	line, err := a.version(ctx, staged, as)
+	line, err := a.version(ctx, p.Placed, as)
 	if err != nil {
 		return err
 	}
 	if got, ok := nomadVersion(line); !ok || got != p.Request.Version {
-		return failure(wire.KindInvalid, "the staged binary %s says %q, expected Nomad v%s", staged, line, p.Request.Version)
-	}
-	if p.New, err = idOf(staged); err != nil {
-		return fmt.Errorf("look at the staged binary: %w", err)
-	}
-	if p.New == p.Old {
-		return failure(wire.KindInvalid, "the staged binary %s is the installed one already", staged)
+		return failure(wire.KindInvalid, "the new binary %s says %q, expected Nomad v%s", p.Placed, line, p.Request.Version)
 	}
 	return nil
 }

@@ -18,17 +18,31 @@ import (
 
 // plan is what a transaction is to do, fixed before it begins.
 type plan struct {
-	ID       string           `json:"id"`
-	Kind     string           `json:"kind"` // kindSwap or kindRevert
-	Request  wire.SwapPrepare `json:"request"`
-	Binary   string           `json:"binary"`   // what ExecStart runs, symbolic links resolved
-	Previous string           `json:"previous"` // where the old binary is kept
-	Old      fileID           `json:"old"`
-	New      fileID           `json:"new"`
-	OldTicks uint64           `json:"old_ticks"`
-	BootID   string           `json:"boot_id"`
-	StopBy   time.Duration    `json:"stop_by"` // time since boot after which nothing may be stopped any more
-	Copies   string           `json:"copies"`  // directory of what a revert needs
+	ID      string           `json:"id"`
+	Kind    string           `json:"kind"` // kindSwap or kindRevert
+	Request wire.SwapPrepare `json:"request"`
+	// Binary is what is exchanged: the program of ExecStart, symbolic links resolved, or the link that chooses the program.
+	Binary   string `json:"binary"`
+	Placed   string `json:"placed"`   // where the new binary waits beside the old one; where a link chooses, it stays there
+	Ours     bool   `json:"ours"`     // drover made Placed
+	Previous string `json:"previous"` // where the old binary is kept
+	// Old is what is installed, New what Placed is, Back what comes back in a revert: what ran, which is Old unless somebody
+	// has replaced the file since it was started.
+	Old  fileID `json:"old"`
+	New  fileID `json:"new"`
+	Back fileID `json:"back"`
+	// Kept is a copy of what runs, and Displaced where Old waits until the transaction has ended; "" where Back is Old.
+	Kept      string `json:"kept,omitempty"`
+	Displaced string `json:"displaced,omitempty"`
+	// LinkOld, LinkNew and LinkBack are what the link says before, after and when reverted; "" where there is no link.
+	LinkOld  string `json:"link_old,omitempty"`
+	LinkNew  string `json:"link_new,omitempty"`
+	LinkBack string `json:"link_back,omitempty"`
+
+	OldTicks uint64        `json:"old_ticks"`
+	BootID   string        `json:"boot_id"`
+	StopBy   time.Duration `json:"stop_by"` // time since boot after which nothing may be stopped any more
+	Copies   string        `json:"copies"`  // directory of what a revert needs
 }
 
 const (
@@ -222,7 +236,7 @@ func (r *record) outcome() (wire.SwapOutcome, error) {
 	if r.plan.Kind == kindRevert {
 		out.Stopped, out.Gone, out.Started = r.at(stepReverting), r.at(stepOldStopped), r.at(stepOldStarted)
 	}
-	if id, err := idOf(r.plan.Previous); err == nil && id == r.plan.Old {
+	if id, err := idOf(r.plan.Previous); err == nil && id == r.plan.Back {
 		out.Previous = r.plan.Previous
 	}
 	return out, nil

@@ -215,7 +215,7 @@ func (t *transaction) revert(ctx context.Context) (ending, error) {
 // bringBack puts the old files back. The order matters for a crash in between: while the new binary is installed the
 // state may be of either, but the old binary never meets the new state.
 func (t *transaction) bringBack() error {
-	if now, err := idOf(t.plan.Binary); err == nil && now == t.plan.Old && t.has(stepOldBack) {
+	if now, err := idOf(t.plan.Binary); err == nil && now == t.plan.Back && t.has(stepOldBack) {
 		return nil
 	}
 	// After a restart of the host the unit may have been started by that.
@@ -236,7 +236,7 @@ func (t *transaction) bringBack() error {
 	if err := exchangeBack(t.plan); err != nil {
 		return err
 	}
-	return t.mark(stepOldBack, "the new binary waits as "+t.plan.Request.Staged)
+	return t.mark(stepOldBack, "")
 }
 
 // backUnused brings the old binary back after a new one that was never started, so that nothing has to be restored.
@@ -244,7 +244,7 @@ func (t *transaction) backUnused() error {
 	if err := exchangeBack(t.plan); err != nil {
 		return err
 	}
-	return t.mark(stepOldBack, "the new binary waits as "+t.plan.Request.Staged)
+	return t.mark(stepOldBack, "")
 }
 
 func (t *transaction) restoreState() error {
@@ -269,7 +269,7 @@ func (t *transaction) restoreState() error {
 }
 
 func (t *transaction) checkReverted(ctx context.Context, why string) (ending, error) {
-	verdict, err := t.check(ctx, t.plan.Old)
+	verdict, err := t.check(ctx, t.plan.Back)
 	if err != nil {
 		return ending{}, err
 	}

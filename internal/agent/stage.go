@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +18,12 @@ import (
 
 const validateTimeout = 60 * time.Second
 
-// stagedName is where a version waits: beside the installed binary, so that the exchange is a rename.
-func stagedName(binary, version string) string { return binary + ".drover-" + version }
+// keptStages is how many staged binaries stay on a host: a second unit, or a second run, may want one of them.
+const keptStages = 2
+
+// stagedPath is where a binary waits: in a directory of drover's own, under the hash of its content, so that nothing of the
+// user's is touched and whoever stages the same binary finds it.
+func stagedPath(home, sha256 string) string { return filepath.Join(home, homeStage, sha256, "nomad") }
 
 func stage(ctx context.Context, c *call, request wire.Stage) (wire.StageResult, error) {
 	return onSystemd(ctx, request.Unit, func(m *manager, name string) (wire.StageResult, error) {
@@ -35,50 +40,157 @@ func (a *Agent) stage(ctx context.Context, m *manager, s service, c *call, reque
 	if !regexp.MustCompile(`^[0-9][0-9A-Za-z.+-]{0,63}$`).MatchString(request.Version) || len(request.SHA256) != 64 || request.Size <= 0 {
 		return result, failure(wire.KindInvalid, "stage: version %q, size %d or hash %q is not one", request.Version, request.Size, request.SHA256)
 	}
+	if os.Geteuid() != 0 {
+		return result, failure(wire.KindPermission, "staging needs an agent that is root")
+	}
 	at, err := a.exchangeable(ctx, m, s)
 	if err != nil {
 		return result, err
 	}
-	binary := at.file
-	result.Path = stagedName(binary, request.Version)
-	there, err := a.has(ctx, result.Path, request)
+	home, err := a.home()
 	if err != nil {
+		return result, err
+	}
+	result.Path = a.findStaged(home, request.SHA256)
+	there, err := a.sameFile(ctx, result.Path, request.SHA256, request.Size)
+	if err != nil {
+		return result, err
+	}
+	if err := a.checkRoom(ctx, s, at, request, result.Path, there); err != nil {
 		return result, err
 	}
 	if !there {
 		if request.Check || c.body == nil {
 			result.NeedBody = true
-			return result, enoughSpace(filepath.Dir(binary), request.Size, result.Path)
+			return result, nil
 		}
-		if err := landStaged(ctx, c, request, binary, result.Path); err != nil {
+		if err := landStaged(ctx, c, request, home); err != nil {
 			return result, err
 		}
 		result.Changed = true
+	} else if now := time.Now(); !request.Check {
+		_ = os.Chtimes(filepath.Dir(result.Path), now, now) // the oldest goes first
 	}
 	return result, a.tryStaged(ctx, s, request, &result)
 }
 
-// has tells whether the staged file is there with the right content.
-func (a *Agent) has(ctx context.Context, path string, request wire.Stage) (bool, error) {
-	now, err := statPath(path, false)
-	if err != nil || now.Type != "file" || now.Size != request.Size {
-		return false, err
+// findStaged is where a binary is staged already, by this or an earlier run, else where it will be.
+func (a *Agent) findStaged(home, sha256 string) string {
+	for _, dir := range a.options.Homes {
+		if path := stagedPath(dir, sha256); exists(path) && unusable(dir) == "" {
+			return path
+		}
 	}
-	sum, _, err := a.cache.hash(ctx, path)
-	return sum == request.SHA256, err
+	return stagedPath(home, sha256)
 }
 
-func landStaged(ctx context.Context, c *call, request wire.Stage, binary, path string) error {
-	if err := enoughSpace(filepath.Dir(binary), request.Size, path); err != nil {
+// checkRoom finds the names that the swap will use and says before anything is sent that one of them is taken, or that one of the
+// filesystems is too small for what will go there.
+func (a *Agent) checkRoom(ctx context.Context, s service, at target, request wire.Stage, staged string, there bool) error {
+	p := plan{Request: wire.SwapPrepare{Unit: s.Name, SHA256: request.SHA256, Version: request.Version, MainPID: s.MainPID}}
+	if err := a.chooseNames(ctx, &p, at); err != nil {
 		return err
 	}
+	if err := a.claim(ctx, &p, request.Size, nil); err != nil {
+		return err
+	}
+	var needs []need
+	if !there {
+		needs = append(needs, need{staged, request.Size})
+	}
+	if placed, err := a.sameFile(ctx, p.Placed, request.SHA256, request.Size); err != nil || !placed {
+		needs = append(needs, need{p.Placed, request.Size})
+	}
+	if p.Kept != "" {
+		info, err := os.Stat(fmt.Sprintf("/proc/%d/exe", s.MainPID))
+		if err != nil {
+			return fmt.Errorf("look at the binary that runs: %w", err)
+		}
+		needs = append(needs, need{p.Kept, info.Size()})
+	}
+	return enoughForAll(needs)
+}
+
+// need is a file that will be written, and its size in bytes.
+type need struct {
+	path string
+	size int64
+}
+
+// enoughForAll checks the space of each filesystem for all that will go there.
+func enoughForAll(needs []need) error {
+	type total struct {
+		dir   string
+		size  int64
+		names []string
+	}
+	totals := map[uint64]*total{}
+	var order []uint64
+	for _, n := range needs {
+		dir := existing(filepath.Dir(n.path))
+		id, err := idOf(dir)
+		if err != nil {
+			return fmt.Errorf("ask for the free space of %s: %w", dir, err)
+		}
+		if totals[id.Device] == nil {
+			totals[id.Device] = &total{dir: dir}
+			order = append(order, id.Device)
+		}
+		t := totals[id.Device]
+		t.size += n.size
+		t.names = append(t.names, fmt.Sprintf("%s (%d MiB)", n.path, mebibytes(n.size)))
+	}
+	for _, device := range order {
+		t := totals[device]
+		if err := enoughSpace(t.dir, t.size, strings.Join(t.names, " and ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pruneStaged removes the binaries that were staged longest ago.
+func (a *Agent) pruneStaged() error {
+	type staged struct {
+		dir string
+		at  time.Time
+	}
+	var all []staged
+	for _, home := range a.options.Homes {
+		entries, err := os.ReadDir(filepath.Join(home, homeStage))
+		if err != nil {
+			continue
+		}
+		for _, entry := range entries {
+			if info, err := entry.Info(); err == nil {
+				all = append(all, staged{filepath.Join(home, homeStage, entry.Name()), info.ModTime()})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b staged) int { return b.at.Compare(a.at) })
+	for _, old := range all[min(len(all), keptStages):] {
+		if err := os.RemoveAll(old.dir); err != nil {
+			return fmt.Errorf("remove an old staged binary: %w", err)
+		}
+	}
+	return nil
+}
+
+func landStaged(ctx context.Context, c *call, request wire.Stage, home string) error {
 	content, err := decode(c.body, request.Encoding)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	l := landing{path: path, like: binary, size: request.Size, sha256: request.SHA256, uid: -1, gid: -1}
-	_, err = l.land(ctx, content)
+	if _, err := makeHome(home, filepath.Join(homeStage, request.SHA256), 0o711); err != nil {
+		return err
+	}
+	path, mode := stagedPath(home, request.SHA256), uint32(0o755)
+	// Nothing of the installed binary is copied to it: in a directory that others may pass through, a capability would be theirs.
+	l := landing{path: path, like: path, size: request.Size, sha256: request.SHA256, mode: &mode, uid: -1, gid: -1}
+	if _, err = l.land(ctx, content); err != nil {
+		os.Remove(filepath.Dir(path)) // fails, rightly, where another run has staged it meanwhile
+	}
 	return err
 }
 
@@ -97,8 +209,8 @@ func (a *Agent) tryStaged(ctx context.Context, s service, request wire.Stage, re
 		wrong := failure(wire.KindInvalid, "the binary that was sent says %q, expected Nomad v%s", line, request.Version)
 		wrong.Hint = "nothing was stopped; name the binary of that version, or that version"
 		if !request.Check {
-			// Under this name it would be taken for the version that it is not.
-			if err := os.Remove(result.Path); err != nil {
+			// Whatever it is, nobody will ask for it again.
+			if err := os.RemoveAll(filepath.Dir(result.Path)); err != nil {
 				return errors.Join(wrong, fmt.Errorf("remove it again: %w", err))
 			}
 		}

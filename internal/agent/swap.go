@@ -48,16 +48,9 @@ func swapPrepare(ctx context.Context, c *call, request wire.SwapPrepare) (wire.S
 		if err := a.maySwap(ctx, name); err != nil {
 			return wire.SwapPrepareResult{}, err
 		}
-		if err := a.clearUncommitted(ctx, m, name); err != nil {
-			return wire.SwapPrepareResult{}, err
-		}
-		p, err := a.plan(ctx, m, request)
-		if err != nil {
-			return wire.SwapPrepareResult{}, err
-		}
-		dir, err := a.openTransaction(ctx, p)
-		if err != nil {
-			return wire.SwapPrepareResult{}, err
+		p, dir, err := a.prepareSwap(ctx, m, request)
+		if err != nil || request.Place {
+			return wire.SwapPrepareResult{TookMS: time.Since(began).Milliseconds()}, err
 		}
 		token := randomHex(16)
 		a.prepared.mu.Lock()
@@ -65,6 +58,72 @@ func swapPrepare(ctx context.Context, c *call, request wire.SwapPrepare) (wire.S
 		a.prepared.mu.Unlock()
 		return wire.SwapPrepareResult{Token: token, TookMS: time.Since(began).Milliseconds()}, nil
 	})
+}
+
+// prepareSwap does all of a swap that touches neither what runs nor what is installed, and makes its record.
+func (a *Agent) prepareSwap(ctx context.Context, m *manager, request wire.SwapPrepare) (plan, string, error) {
+	earlier, err := a.clearUncommitted(ctx, m, request.Unit)
+	if err != nil {
+		return plan{}, "", err
+	}
+	p, s, at, err := a.plan(ctx, m, request, placedBy(earlier))
+	dir := filepath.Dir(p.Copies)
+	if err == nil {
+		// The record comes first: whatever is brought is known to whoever cleans up.
+		err = createRecord(dir, p)
+	}
+	for _, old := range earlier {
+		// What the new plan uses again stays.
+		if err == nil && old.Placed == p.Placed {
+			old.Ours = false
+		}
+		if err == nil && old.Kept == p.Kept {
+			old.Kept = ""
+		}
+		tidy(old, "", a.swapDirs())
+	}
+	if err == nil {
+		_, err = unhurried(func() (none, error) { return none{}, a.bring(ctx, &p, at) })
+	}
+	if err == nil {
+		err = a.checkPlaced(ctx, s, p)
+	}
+	if err == nil {
+		p.BootID, p.StopBy = bootID(), uptime()+stopSlack+wire.SwapPermission*1e6
+		err = a.openTransaction(ctx, dir, p)
+	}
+	if err != nil && p.Kind != "" {
+		a.abandon(dir, p)
+	}
+	return p, dir, err
+}
+
+func placedBy(plans []plan) []string {
+	var paths []string
+	for _, p := range plans {
+		if p.Ours {
+			paths = append(paths, p.Placed)
+		}
+	}
+	return paths
+}
+
+// abandon removes what a swap that is not carried out has made.
+func (a *Agent) abandon(dir string, p plan) {
+	tidy(p, "", a.swapDirs())
+	os.RemoveAll(dir)
+}
+
+// abandonPrepared removes what this agent, or one that was killed, has prepared for a unit and not committed. The unit's lock is
+// held, so that it is nobody else's.
+func (a *Agent) abandonPrepared(unit string) error {
+	all, err := a.recordsOf(unit)
+	for _, r := range all {
+		if !r.has(stepCommitted) && !r.ended() {
+			a.abandon(r.dir, r.plan)
+		}
+	}
+	return err
 }
 
 // maySwap refuses an agent that could not do it, or that another run could get in the way of.
@@ -98,10 +157,9 @@ func bootID() string {
 
 // openTransaction makes the record and puts a copy of the agent into it: the service must not depend on the directory
 // that the connection put the agent in. The copy is run once, so that a filesystem without exec shows now.
-func (a *Agent) openTransaction(ctx context.Context, p plan) (string, error) {
-	dir := filepath.Dir(p.Copies)
+func (a *Agent) openTransaction(ctx context.Context, dir string, p plan) error {
 	if err := createRecord(dir, p); err != nil {
-		return "", err
+		return err
 	}
 	binary := filepath.Join(dir, agentFile)
 	err := copyProgram(ctx, a.options.Binary, binary, p.Binary)
@@ -114,9 +172,9 @@ func (a *Agent) openTransaction(ctx context.Context, p plan) (string, error) {
 	}
 	if err != nil {
 		os.RemoveAll(dir)
-		return "", fmt.Errorf("keep a copy of the agent that can run on its own: %w", err)
+		return fmt.Errorf("keep a copy of the agent that can run on its own: %w", err)
 	}
-	return dir, nil
+	return nil
 }
 
 // copyProgram copies a program. It gets the extended attributes of the unit's own binary: where SELinux rules, systemd
@@ -136,22 +194,25 @@ func copyProgram(ctx context.Context, from, to, like string) error {
 	return err
 }
 
-// clearUncommitted removes what earlier prepares for the unit left, and refuses when a transaction is at work on it.
-func (a *Agent) clearUncommitted(ctx context.Context, m *manager, unit string) error {
+// clearUncommitted removes the records that earlier prepares for the unit left, and refuses when a transaction is at work on it. It
+// returns their plans: what they brought beside the installed binary may be used again.
+func (a *Agent) clearUncommitted(ctx context.Context, m *manager, unit string) ([]plan, error) {
 	all, err := a.recordsOf(unit)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var left []plan
 	for _, r := range all {
 		if r.ended() {
 			continue
 		}
 		if r.has(stepCommitted) {
-			return failure(wire.KindLocked, "another swap (%s) is at work on %s", r.plan.ID, unit)
+			return left, failure(wire.KindLocked, "another swap (%s) is at work on %s", r.plan.ID, unit)
 		}
 		if err := os.RemoveAll(r.dir); err != nil {
-			return fmt.Errorf("remove a swap that was prepared but never begun: %w", err)
+			return left, fmt.Errorf("remove a swap that was prepared but never begun: %w", err)
 		}
+		left = append(left, r.plan)
 	}
 	a.prepared.mu.Lock()
 	for token, p := range a.prepared.byToken {
@@ -160,7 +221,7 @@ func (a *Agent) clearUncommitted(ctx context.Context, m *manager, unit string) e
 		}
 	}
 	a.prepared.mu.Unlock()
-	return removeDropIn(ctx, m, unit)
+	return left, removeDropIn(ctx, m, unit)
 }
 
 func swapCommit(ctx context.Context, c *call, request wire.SwapCommit) (wire.SwapOutcome, error) {
@@ -176,7 +237,7 @@ func swapCommit(ctx context.Context, c *call, request wire.SwapCommit) (wire.Swa
 		return wire.SwapOutcome{}, err
 	}
 	if late := time.Since(p.at); late > wire.SwapPermission*time.Millisecond {
-		os.RemoveAll(p.dir)
+		a.abandon(p.dir, p.plan)
 		return wire.SwapOutcome{}, failure(wire.KindStale, "the commit came %s after its prepare, %d ms are allowed; nothing was stopped",
 			late.Round(time.Millisecond), wire.SwapPermission)
 	}
@@ -187,7 +248,7 @@ func swapCommit(ctx context.Context, c *call, request wire.SwapCommit) (wire.Swa
 				name, s.MainPID, p.plan.Request.MainPID)
 		}
 		if err != nil {
-			os.RemoveAll(p.dir)
+			a.abandon(p.dir, p.plan)
 			return wire.SwapOutcome{}, err
 		}
 		if err := commit(ctx, m, p.dir); err != nil {
@@ -254,7 +315,11 @@ func swapRevert(ctx context.Context, c *call, request wire.SwapRevert) (wire.Swa
 		return wire.SwapOutcome{}, err
 	}
 	return onSystemd(context.WithoutCancel(ctx), parent.plan.Request.Unit, func(m *manager, name string) (wire.SwapOutcome, error) {
-		if err := a.clearUncommitted(ctx, m, name); err != nil {
+		left, err := a.clearUncommitted(ctx, m, name)
+		for _, old := range left {
+			tidy(old, "", a.swapDirs())
+		}
+		if err != nil {
 			return wire.SwapOutcome{}, err
 		}
 		s, err := m.loaded(ctx, name)
@@ -268,8 +333,8 @@ func swapRevert(ctx context.Context, c *call, request wire.SwapRevert) (wire.Swa
 		if err := revertible(parent); err != nil {
 			return wire.SwapOutcome{}, err
 		}
-		dir, err := a.openTransaction(ctx, p)
-		if err != nil {
+		dir := filepath.Join(filepath.Dir(parent.dir), p.ID)
+		if err := a.openTransaction(ctx, dir, p); err != nil {
 			return wire.SwapOutcome{}, err
 		}
 		if err := commit(ctx, m, dir); err != nil {
@@ -288,14 +353,22 @@ func swapSettle(_ context.Context, c *call, request wire.SwapSettle) (none, erro
 	if !r.ended() {
 		return none{}, failure(wire.KindInvalid, "swap %s is still at work", request.ID)
 	}
-	if err := settle(r); err != nil {
+	if err := a.settle(r); err != nil {
+		return none{}, err
+	}
+	if err := a.pruneStaged(); err != nil {
 		return none{}, err
 	}
 	return none{}, a.prune(r.plan.Request.Unit)
 }
 
 // settle removes what only a revert needs and marks the record.
-func settle(r *record) error {
+func (a *Agent) settle(r *record) error {
+	out, err := r.outcome()
+	if err != nil {
+		return err
+	}
+	tidy(r.plan, out.State, a.swapDirs())
 	for _, path := range []string{r.plan.Copies, filepath.Join(r.dir, agentFile)} {
 		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("settle swap %s: %w", r.plan.ID, err)

@@ -245,6 +245,13 @@ func TestLabSwap(t *testing.T) {
 		{"state that cannot be kept brings the old binary back at once", uncopied},
 		{"a signal that another drop-in overrules stops nothing", overruled},
 		{"a disk that takes no record leaves nothing stopped", unrecorded},
+		{"a binary that was replaced while it ran", replacedBinary},
+		{"a link that chooses the version", linkedSwap},
+		{"killed at every other step, on such hosts", hostsKilled},
+		{"two agents on one host", twoAgents},
+		{"hosts that are not as expected", oddHosts},
+		{"a home that is mounted noexec", noexecHome},
+		{"a packaged binary", packaged},
 		{"the gap", gap},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -325,7 +332,7 @@ func stageOnHost(b *bench) {
 		b.t.Errorf("nothing staged: %+v", first)
 	}
 	got := b.stage(c)
-	want := wire.StageResult{Changed: true, Path: "/usr/local/bin/nomad.drover-1.11.0", Version: "Nomad v1.11.0", Validate: "ok"}
+	want := wire.StageResult{Changed: true, Path: "/var/lib/drover/stage/" + b.hash() + "/nomad", Version: "Nomad v1.11.0", Validate: "ok"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		b.t.Errorf("stage (-want +got):\n%s", diff)
 	}
@@ -343,8 +350,11 @@ func stageOnHost(b *bench) {
 	if _, err := try[wire.StageResult](c, wrong, pack(b.t, b.new)); !wire.IsKind(err, wire.KindInvalid) {
 		b.t.Errorf("wrong version: got %v", err)
 	}
-	if left := get[wire.StatResult](b.t, c, wire.Stat{Path: "/usr/local/bin/nomad.drover-1.11.1"}, nil); left.Exists {
+	if left := get[wire.StatResult](b.t, c, wire.Stat{Path: "/var/lib/drover/stage/" + b.hash()}, nil); left.Exists {
 		b.t.Errorf("a binary of another version was left: %+v", left)
+	}
+	if beside := b.sh("ls -A /usr/local/bin"); beside != "nomad\nnomad-old" {
+		b.t.Errorf("beside the installed binary is %q", beside)
 	}
 }
 

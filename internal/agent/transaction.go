@@ -110,7 +110,14 @@ func (t *transaction) carry(ctx context.Context) error {
 	if e.State == wire.SwapDone && !t.plan.Request.Hold {
 		os.RemoveAll(t.plan.Copies)
 	}
-	return t.end(e)
+	if err := t.end(e); err != nil {
+		return err
+	}
+	if e.State != wire.SwapFailed {
+		// Should this process be killed first, settling the outcome does it.
+		tidy(t.plan, e.State, []string{filepath.Dir(filepath.Dir(t.dir))})
+	}
+	return nil
 }
 
 // giveUp ends a transaction that keeps failing for reasons of the host. The last thing it owes is a started agent.
@@ -302,74 +309,9 @@ func stillSwappable(s service, p plan) error {
 		refused.Hint = "another drop-in sets KillSignal after " + filepath.Base(dropInPath(s.Name)) + ": see systemctl cat " + s.Name
 		return refused
 	}
-	if at, err := installed(s); err != nil || at.file != p.Binary {
-		refused := failure(wire.KindStale, "%s starts %s now, and %s when the swap was prepared: its unit files had changed since systemd read them", s.Name, at.file, p.Binary)
+	if at, err := installed(s); err != nil || at.place() != p.Binary {
+		refused := failure(wire.KindStale, "%s starts %s now, and %s when the swap was prepared: its unit files had changed since systemd read them", s.Name, at.place(), p.Binary)
 		return errors.Join(refused, err)
-	}
-	return nil
-}
-
-// exchange puts the staged binary in the installed one's place and keeps that under its own name.
-func exchange(p plan) error {
-	now, err := idOf(p.Binary)
-	if err != nil {
-		return fmt.Errorf("exchange the binary: %w", err)
-	}
-	if now == p.New {
-		return nil
-	}
-	if now != p.Old {
-		return failure(wire.KindStale, "%s is neither the old nor the new binary: someone else has replaced it", p.Binary)
-	}
-	if staged, err := idOf(p.Request.Staged); err != nil || staged != p.New {
-		return errors.Join(failure(wire.KindStale, "%s is not the binary that was checked: someone else has replaced it", p.Request.Staged), err)
-	}
-	if err := linkOver(p.Binary, p.Previous); err != nil {
-		return fmt.Errorf("keep the old binary: %w", err)
-	}
-	if err := os.Rename(p.Request.Staged, p.Binary); err != nil {
-		return fmt.Errorf("exchange the binary: %w", err)
-	}
-	return syncDir(filepath.Dir(p.Binary))
-}
-
-// exchangeBack undoes exchange; the new binary waits under its staged name again.
-func exchangeBack(p plan) error {
-	now, err := idOf(p.Binary)
-	if err != nil {
-		return fmt.Errorf("put the old binary back: %w", err)
-	}
-	if now == p.Old {
-		return nil
-	}
-	if now != p.New {
-		return failure(wire.KindStale, "%s is neither the old nor the new binary: someone else has replaced it", p.Binary)
-	}
-	if kept, err := idOf(p.Previous); err != nil || kept != p.Old {
-		return failure(wire.KindStale, "%s is not the old binary any more", p.Previous)
-	}
-	if err := linkOver(p.Binary, p.Request.Staged); err != nil {
-		return fmt.Errorf("keep the new binary: %w", err)
-	}
-	if err := os.Rename(p.Previous, p.Binary); err != nil {
-		return fmt.Errorf("put the old binary back: %w", err)
-	}
-	return syncDir(filepath.Dir(p.Binary))
-}
-
-// linkOver gives a file a second name, in place of what had it.
-func linkOver(from, to string) error {
-	temporary := filepath.Join(filepath.Dir(to), temporaryPrefix(to)+randomHex(6))
-	if err := os.Link(from, temporary); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, to); err != nil {
-		os.Remove(temporary)
-		return err
-	}
-	// rename(2) does nothing when both names are the same file already.
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
 	}
 	return nil
 }
@@ -379,7 +321,7 @@ func (t *transaction) untouch(why string, cause error) (ending, error) {
 	if cause != nil {
 		why = cause.Error()
 	}
-	if err := exchangeBack(t.plan); err != nil {
+	if err := unexchange(t.plan); err != nil {
 		return ending{
 			State: wire.SwapFailed, Error: why + "; and " + err.Error(),
 			Hint: "nothing was stopped, but the next start of the unit runs what is at " + t.plan.Binary,

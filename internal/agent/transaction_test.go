@@ -15,9 +15,9 @@ import (
 func swapOnDisk(t *testing.T) *transaction {
 	t.Helper()
 	dir := t.TempDir()
-	p := plan{ID: "1", Kind: kindSwap, Binary: filepath.Join(dir, "nomad"), Previous: filepath.Join(dir, "nomad.drover-previous"), BootID: bootID(), Copies: filepath.Join(dir, "copies")}
-	p.Request = wire.SwapPrepare{Unit: "nomad.service", Staged: filepath.Join(dir, "nomad.drover-2"), Client: true, Server: true, DataDir: dir}
-	for path, id := range map[string]*fileID{p.Binary: &p.Old, p.Request.Staged: &p.New} {
+	p := plan{ID: "1", Kind: kindSwap, Binary: filepath.Join(dir, "nomad"), Placed: filepath.Join(dir, "nomad.drover-2"), Ours: true, Previous: filepath.Join(dir, "nomad.drover-previous"), BootID: bootID(), Copies: filepath.Join(dir, "copies")}
+	p.Request = wire.SwapPrepare{Unit: "nomad.service", Client: true, Server: true, DataDir: dir}
+	for path, id := range map[string]*fileID{p.Binary: &p.Old, p.Placed: &p.New} {
 		if err := os.WriteFile(path, []byte(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -26,6 +26,7 @@ func swapOnDisk(t *testing.T) *transaction {
 			t.Fatal(err)
 		}
 	}
+	p.Back = p.Old
 	record := filepath.Join(dir, "record")
 	if err := createRecord(record, p); err != nil {
 		t.Fatal(err)
@@ -67,11 +68,11 @@ func TestTheOldBinaryComesBackWithoutCopiesOnlyWhereTheNewOneNeverRan(t *testing
 
 func TestExchangeTakesOnlyTheCheckedBinary(t *testing.T) {
 	tr := swapOnDisk(t)
-	other := tr.plan.Request.Staged + ".other"
+	other := tr.plan.Placed + ".other"
 	if err := os.WriteFile(other, []byte("other"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(other, tr.plan.Request.Staged); err != nil {
+	if err := os.Rename(other, tr.plan.Placed); err != nil {
 		t.Fatal(err)
 	}
 	if err := exchange(tr.plan); !wire.IsKind(err, wire.KindStale) {
@@ -96,7 +97,7 @@ func TestTheUnitIsLookedAtAgainAfterAReload(t *testing.T) {
 		"another drop-in has its say":  {func(s *service) { s.KillSignal = 2 }, "would be stopped with signal 2"},
 		"an edit kills the tasks":      {func(s *service) { s.KillMode = "control-group" }, "KillMode=control-group"},
 		"an edit stops it otherwise":   {func(s *service) { s.ExecStop = true }, "has an ExecStop"},
-		"an edit names another binary": {func(s *service) { s.ExecStartPath = tr.plan.Request.Staged }, "had changed since systemd read them"},
+		"an edit names another binary": {func(s *service) { s.ExecStartPath = tr.plan.Placed }, "had changed since systemd read them"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

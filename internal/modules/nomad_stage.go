@@ -17,10 +17,10 @@ import (
 func nomadStageModule() Module {
 	return Module{
 		Name:  "nomad_stage",
-		Short: "Bring a new Nomad binary to a host, beside the one that runs",
+		Short: "Bring a new Nomad binary to a host and try it there",
 		Doc: "Finds the binary for the host's architecture or fetches it, verifies its checksum and signature, compresses it once for all hosts and sends it where the host does " +
-			"not have it yet. On the host it is run once for its version, and the configuration is tried with it as the unit's user; a rejection fails. " +
-			"Nothing that runs is touched. A host that already runs the version is left alone. " + unitDoc,
+			"not have it yet, into drover's own directory (/var/lib/drover, or the next that is not noexec). There it is run once for its version, and the " +
+			"configuration is tried with it as the unit's user; a rejection fails. Nothing of the user's is touched; nomad_swap brings it beside the installed binary. A host that already runs the version is left alone. " + unitDoc,
 		Args:      append([]Arg{versionArg()}, binaryArgs()...),
 		Exclusive: [][]string{binarySources()},
 		Check:     CheckFull,

@@ -242,6 +242,17 @@ func (s *swap) ports() []int {
 	return ports
 }
 
+// place brings the binary beside the installed one ahead of the permission. What is wrong with the host shows here, too.
+func (s *swap) place(ctx context.Context) error {
+	ahead := s.prepare
+	ahead.Place = true
+	err := s.call.Host.Call(ctx, ahead, nil, &wire.SwapPrepareResult{})
+	if err == nil || wire.IsKind(err, wire.KindStale) && s.down() {
+		return nil
+	}
+	return fmt.Errorf("prepare the swap on %s (nothing was stopped): %w", s.call.Name, err)
+}
+
 // open asks the host for a permission. The process may have changed since it was seen when it is being restarted.
 func (s *swap) open(ctx context.Context) (wire.SwapPrepareResult, error) {
 	var permission wire.SwapPrepareResult

@@ -2,8 +2,8 @@
 
 package wire
 
-// Stage lands a new binary beside the installed one, runs it, and checks the configuration with it. The bytes are the call's body
-// (empty when a file with this hash is already staged). Nothing that runs is touched.
+// Stage lands a new binary in drover's own directory on the host, under the hash of its content, runs it there as the unit's user, and checks the configuration with it. The bytes are the call's body
+// (empty when a file with this hash is already staged). Nothing of the user's is touched.
 type Stage struct {
 	Unit     string `json:"unit"`
 	Size     int64  `json:"size"`               // of the binary, uncompressed
@@ -20,7 +20,7 @@ func (Stage) Op() string { return "stage" }
 type StageResult struct {
 	Changed  bool     `json:"changed"`
 	NeedBody bool     `json:"need_body"` // nothing staged with this hash: call again with the bytes
-	Path     string   `json:"path"`      // beside the installed binary: NAME.drover-VERSION
+	Path     string   `json:"path"`      // in drover's own directory: stage/SHA256/nomad
 	Version  string   `json:"version"`   // first line that it printed
 	Validate string   `json:"validate"`  // ok, warned, absent: how `config validate` went
 	Warnings []string `json:"warnings,omitempty"`
@@ -34,7 +34,8 @@ const (
 	StopKILL = "KILL" // SIGKILL, by a runtime drop-in
 )
 
-// SwapPrepare checks, on the host, that a swap can be done, and opens a permission of five seconds.
+// SwapPrepare checks, on the host, that a swap can be done, brings the staged binary beside the installed one, and then opens a
+// permission of five seconds.
 type SwapPrepare struct {
 	Unit    string `json:"unit"`
 	Staged  string `json:"staged"`   // path that Stage returned
@@ -50,6 +51,9 @@ type SwapPrepare struct {
 	// Hold keeps the copies that a revert needs until SwapSettle says that the new agent has registered, which
 	// only the API can tell.
 	Hold bool `json:"hold,omitempty"`
+	// Place asks for no permission: it brings the new binary beside the installed one ahead of time, so that the preparation that
+	// follows takes none. It is removed when the connection ends without a commit.
+	Place bool `json:"place,omitempty"`
 }
 
 // Op names the operation.
