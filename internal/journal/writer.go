@@ -70,11 +70,13 @@ func makeDirectory(dir string) ([]string, error) {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil, nil
 	}
-	made, err := []string(nil), error(nil)
+	var made []string
 	if parent := filepath.Dir(dir); parent != dir {
-		if made, err = makeDirectory(parent); err != nil {
-			return made, err
+		above, err := makeDirectory(parent)
+		if err != nil {
+			return above, err
 		}
+		made = above
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return made, err
