@@ -19,12 +19,16 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// Zip is a zip of one member.
+// Zip is a zip of one member, which is stored as it is where compressing it would only take time.
 func Zip(t testing.TB, member string, content []byte) []byte {
 	t.Helper()
 	var archive bytes.Buffer
 	w := zip.NewWriter(&archive)
-	file, err := w.Create(member)
+	header := &zip.FileHeader{Name: member, Method: zip.Deflate}
+	if len(content) > 1<<20 {
+		header.Method = zip.Store
+	}
+	file, err := w.CreateHeader(header)
 	if err != nil {
 		t.Fatal(err)
 	}
