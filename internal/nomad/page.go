@@ -104,9 +104,12 @@ func (w *page) servers() {
 		return
 	}
 	w.title("Servers, one at a time, the leader last")
-	width := widest(rows)
+	width, votes := widest(rows), 0
+	for _, step := range rows {
+		votes = max(votes, len(suffrage(step)))
+	}
 	for i, step := range rows {
-		head := fmt.Sprintf("  %2d. %s  %-14s  ", i+1, pad(printable.Line(step.Host), width), suffrage(step))
+		head := fmt.Sprintf("  %2d. %s  %s  ", i+1, pad(printable.Line(step.Host), width), pad(suffrage(step), votes))
 		w.paragraph(head, strings.Repeat(" ", min(utf8.RuneCountInString(head), pageWidth/2)), w.what(step))
 		w.details(step)
 	}
@@ -180,11 +183,10 @@ func (w *page) clients() {
 	for _, step := range w.plan.Steps {
 		byHost[step.Host] = step
 		switch {
-		case !step.batched():
-		case step.Action == ActionUpgrade:
-			working++
-		case step.Action == ActionRefused:
+		case step.Action == ActionRefused && !step.server():
 			refused = append(refused, step.Host)
+		case step.batched() && step.Action == ActionUpgrade:
+			working++
 		}
 	}
 	if working+len(refused) == 0 {
@@ -202,6 +204,7 @@ func (w *page) clients() {
 			w.unlike(byHost[host], usual)
 		}
 	}
+	slices.Sort(refused)
 	if len(refused) > 0 {
 		w.item("REFUSED, see below:", "%s", named(refused))
 	}

@@ -28,21 +28,37 @@ func (p *planner) unreachable(survey Survey) {
 		member := survey.memberAt(host)
 		switch {
 		case p.options.Accepted.down(host), member != nil && p.acceptsDown(survey, member):
+			p.unasked(survey, host, member, ActionNone, "accepted as dead")
 			p.leave(host, KindAcceptedDown, "accepted as dead: upgrade it when it is back")
 		case member != nil:
+			p.unasked(survey, host, member, ActionRefused, "could not be asked")
 			p.plan.Problems = append(p.plan.Problems, Problem{
 				Host: host, Kind: failed.Kind, Text: failed.ofServer(), Remedy: failed.remedy() + ", or name it with --accept-down if it is dead",
 			})
 		case p.options.leavesOut(host) && len(survey.Raft.Servers) > 0:
 		case p.options.Servers && survey.isClient(host):
 		case p.options.SkipUnreachable:
+			p.unasked(survey, host, nil, ActionNone, "could not be asked, and is skipped")
 			p.leave(host, failed.Kind, failed.String())
 		default:
+			p.unasked(survey, host, nil, ActionRefused, "could not be asked")
 			p.plan.Problems = append(p.plan.Problems, Problem{
 				Host: host, Kind: failed.Kind, Text: failed.String(), Remedy: failed.remedy() + ", or go on without it with --skip-unreachable",
 			})
 		}
 	}
+}
+
+// unasked is the step of a host about which nothing is known, except perhaps what the cluster says of it.
+func (p *planner) unasked(survey Survey, host string, member *RaftMember, action, reason string) {
+	step := Step{Host: host, Role: "unknown", Action: action, To: p.target, Reason: reason}
+	switch {
+	case member != nil:
+		step.Role, step.Leader, step.Voter = "server", member.Leader, member.Voter
+	case survey.isClient(host):
+		step.Role = "client"
+	}
+	p.plan.Steps = append(p.plan.Steps, step)
 }
 
 // leave notes a host that was asked for and stays as it is.
@@ -278,7 +294,6 @@ func (p *planner) accepted(survey Survey) {
 	accept := func(flag, format string, args ...any) {
 		p.plan.Accepted = append(p.plan.Accepted, AcceptedRisk{Flag: flag, What: fmt.Sprintf(format, args...)})
 	}
-	const nothing = "loosens nothing here"
 	for _, name := range p.options.Down {
 		p.acceptedDown(survey, name, accept)
 	}
@@ -293,24 +308,27 @@ func (p *planner) accepted(survey Survey) {
 		accept("--accept-outage", nothing)
 	}
 	if p.options.SkipUnreachable {
-		accept("--skip-unreachable", "%s", orNothing(p.skipped(), " stay as they are, and the run ends with exit code 4", nothing))
+		accept("--skip-unreachable", "%s", orNothing("left as they are, and the run ends with exit code 4: ", p.skipped()))
 	}
 	if p.options.AllowLeave {
-		accept("--allow-leave", "%s", orNothing(p.leaves, " leave raft when they stop, and come back without a vote for a while", nothing))
+		accept("--allow-leave", "%s", orNothing("leaving raft when they stop, and coming back without a vote for a while: ", p.leaves))
 	}
 	if p.options.Stop == wire.StopKILL {
 		accept("--stop-signal KILL", "agents are ended at once with SIGKILL instead of being asked to stop")
 	}
 	if p.options.AllowUnsupportedSkip {
-		accept("--allow-unsupported-skip", "%s", orNothing(p.skips, fmt.Sprintf(" go over more than %d minor versions at once, which Nomad neither tests nor supports", maximumSkip), nothing))
+		accept("--allow-unsupported-skip", "%s", orNothing(fmt.Sprintf("going over more than %d minor versions at once, which Nomad neither tests nor supports: ", maximumSkip), p.skips))
 	}
 }
 
-func orNothing(hosts []string, what, nothing string) string {
+// nothing is what an accepted risk loosens where it does not occur.
+const nothing = "loosens nothing here"
+
+func orNothing(what string, hosts []string) string {
 	if len(hosts) == 0 {
 		return nothing
 	}
-	return someHosts(hosts) + what
+	return what + someHosts(hosts)
 }
 
 func (p *planner) skipped() []string {

@@ -15,6 +15,9 @@ func (p *planner) voters(survey Survey) int {
 			voters++
 		}
 	}
+	if voters > 0 {
+		return voters
+	}
 	for _, facts := range survey.Hosts {
 		if facts.Server {
 			voters = max(voters, Voters(facts.RaftServers))

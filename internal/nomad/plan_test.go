@@ -136,8 +136,8 @@ func TestPlanKnowsAnUnreachableServerOfTheCluster(t *testing.T) {
 		s := survey()
 		s.Raft.Servers[0].Address = "10.0.0.1:4647"
 		s.Raft.Servers[1].Address = "10.0.0.2:4647"
-		s.Raft.Servers[0].Voter = false
 		s.Hosts = s.Hosts[1:]
+		options.Clients = true // so that no vote is at stake
 		s.Unreachable, s.Addresses = map[string]LookFailure{host: noSSH()}, map[string]string{host: address}
 		return NewPlan(s, version("1.11.0"), options)
 	}

@@ -168,7 +168,7 @@ func damage(t *rapid.T, answers []Answer, i int) bool {
 		}
 		raft.LastContact = time.Duration(rapid.IntRange(1000, 60000).Draw(t, "contact")) * time.Millisecond
 	case 5:
-		raft.Term = 2
+		raft.Term = uint64(10 + i) // that nobody else is in
 	default:
 		return true
 	}
