@@ -364,10 +364,10 @@ func TestFleet(t *testing.T) {
 func TestLeaderMoves(t *testing.T) {
 	w := newWorld(t, threeHosts, "- name: play\n  hosts: all\n  serial: 1\n  order: leader_last\n  tasks: [{name: t, act: x}]\n")
 	leaders := []string{"a", "b", "b"}
-	w.options.Leader = func(context.Context, modules.Fleet, bool) (string, error) {
+	w.options.LeaderLast = func(_ context.Context, _ modules.Fleet, _ bool, hosts []string) ([]string, error) {
 		leader := leaders[0]
 		leaders = leaders[1:]
-		return leader, nil
+		return moveLast(hosts, func(host string) bool { return host == leader }), nil
 	}
 	w.run(t)
 	if diff := cmp.Diff([]string{"t b ok", "t c ok", "t a ok"}, w.events.results()); diff != "" {
@@ -379,7 +379,7 @@ func TestLeaderMoves(t *testing.T) {
 	if diff := cmp.Diff([]string{"t a ok", "t b ok", "t c ok"}, w.events.results()); diff != "" {
 		t.Error(diff)
 	}
-	w.options.Leader = func(context.Context, modules.Fleet, bool) (string, error) { return "", errors.New("no answer") }
+	w.options.LeaderLast = func(context.Context, modules.Fleet, bool, []string) ([]string, error) { return nil, errors.New("no answer") }
 	w.events.all = nil
 	if summary := w.run(t); !strings.Contains(summary.Stopped, "no answer") || len(w.events.results()) > 0 {
 		t.Error(summary)

@@ -53,9 +53,9 @@ type Options struct {
 	// Abort, when done, cancels the modules that are running (the second Ctrl-C). The context given to Run only keeps
 	// further steps from starting (the first Ctrl-C). Nil: nothing cancels a running module.
 	Abort context.Context
-	// Leader names the host that leads the cluster now, "" when nobody knows, for `order: leader_last`; it is asked before
-	// each batch. Nil, or "": the fact nomad.leader decides.
-	Leader func(ctx context.Context, fleet modules.Fleet, become bool) (string, error)
+	// LeaderLast puts hosts into the order in which servers are to be restarted, that which leads the cluster now last, for
+	// `order: leader_last`; nil when nobody knows who leads. It is asked before each batch. Nil, or a nil answer: the fact nomad.leader decides.
+	LeaderLast func(ctx context.Context, fleet modules.Fleet, become bool, hosts []string) ([]string, error)
 	// Files finds a file that a task names; it is handed to modules.
 	Files func(name string) (string, error)
 	// Lookup answers lookup() and other function calls in expressions; nil: they are refused.

@@ -120,18 +120,18 @@ func (p *playRun) exceeded() bool {
 	return float64(lost)*100 > *p.maxFail*float64(len(hosts))
 }
 
-// order puts the leader behind the other hosts that are left, if the play asks for it. Leadership can move while the play
-// runs, so this is asked before each batch.
+// order puts the leader behind the other hosts that are left, and servers that do not vote before them, if the play asks for it.
+// Leadership can move while the play runs, so this is asked before each batch.
 func (p *playRun) order(remaining []string) ([]string, error) {
 	if p.play.Order != leaderLast || len(remaining) < 2 {
 		return remaining, nil
 	}
-	leader, err := p.askLeader()
+	ordered, err := p.askOrder(remaining)
 	if err != nil {
 		return nil, fmt.Errorf("order: leader_last: ask who leads the cluster: %w", err)
 	}
-	if leader != "" {
-		return moveLast(remaining, func(host string) bool { return host == leader }), nil
+	if ordered != nil {
+		return ordered, nil
 	}
 	known := false
 	for _, host := range p.view.all {
@@ -147,16 +147,16 @@ func (p *playRun) order(remaining []string) ([]string, error) {
 	}), nil
 }
 
-// askLeader asks the cluster itself; "" when that is not possible.
-func (p *playRun) askLeader() (string, error) {
-	if p.r.Leader == nil {
-		return "", nil
+// askOrder asks the cluster itself; nil when that is not possible.
+func (p *playRun) askOrder(hosts []string) ([]string, error) {
+	if p.r.LeaderLast == nil {
+		return nil, nil
 	}
 	become, err := p.r.newScope(p.r.hard, p.view, "", nil).boolean("become", p.play.Become, p.r.Become)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return p.r.Leader(p.r.hard, fleet{p.r, p.view}, become)
+	return p.r.LeaderLast(p.r.hard, fleet{p.r, p.view}, become, hosts)
 }
 
 // leads reads the fact nomad.leader.

@@ -114,7 +114,7 @@ func (p *playFlags) warnOfTags(s streams, book *playbooks.Playbook) {
 func (p *playFlags) variables(more *expression.Map) (*expression.Map, error) {
 	extra, err := playbooks.ParseExtraVars(p.extraVars, os.ReadFile)
 	if err != nil {
-		return nil, err
+		return nil, usageError("--extra-vars: %w", err)
 	}
 	for key, value := range more.All() {
 		extra.Set(key, value)
@@ -136,8 +136,8 @@ func (p *playFlags) carryOut(ctx context.Context, fl *fleet, book *playbooks.Pla
 		Become: p.become, BecomeUser: p.becomeUser,
 		Connect: fl, Sink: sink, Secrets: fl.secrets, Abort: abortContext(ctx), Run: fl.moduleRun(),
 		Files: func(name string) (string, error) { return findFile(dir, name) },
-		Leader: func(ctx context.Context, fleet modules.Fleet, become bool) (string, error) {
-			return modules.Leader(ctx, fleet, fl.moduleRun(), become)
+		LeaderLast: func(ctx context.Context, fleet modules.Fleet, become bool, hosts []string) ([]string, error) {
+			return modules.LeaderLast(ctx, fleet, fl.moduleRun(), become, hosts)
 		},
 		Lookup: fl.lookup, MadeGroups: []string{modules.GroupServers, modules.GroupClients},
 	})

@@ -96,7 +96,11 @@ func (a *fakeAgent) self() map[string]any {
 	leader := ""
 	for _, other := range c.agents {
 		if other.server {
-			entries = append(entries, fmt.Sprintf("{Suffrage:Voter ID:id-%s Address:%s:4647}", other.name, other.name))
+			suffrage := "Voter"
+			if other.quiet {
+				suffrage = "Nonvoter"
+			}
+			entries = append(entries, fmt.Sprintf("{Suffrage:%s ID:id-%s Address:%s:4647}", suffrage, other.name, other.name))
 		}
 		if other.leader {
 			leader = other.name + ":4647"
@@ -113,7 +117,7 @@ func (c *fakeCluster) raft() []map[string]any {
 	var servers []map[string]any
 	for _, a := range c.agents {
 		if a.server {
-			servers = append(servers, map[string]any{"ID": "id-" + a.name, "Node": a.name + ".global", "Address": a.name + ":4647", "Leader": a.leader, "Voter": true, "RaftProtocol": "3"})
+			servers = append(servers, map[string]any{"ID": "id-" + a.name, "Node": a.name + ".global", "Address": a.name + ":4647", "Leader": a.leader, "Voter": !a.quiet, "RaftProtocol": "3"})
 		}
 	}
 	return servers

@@ -285,14 +285,32 @@ func leaderOf(answers []nomad.Answer) *nomad.AgentView {
 	return leader
 }
 
-// Leader asks all servers known by facts who leads, for `order: leader_last`; "" when none says so.
-func Leader(ctx context.Context, fleet Fleet, run Run, become bool) (string, error) {
+// LeaderLast asks all servers known by facts, and puts hosts into the order in which they are to be restarted, as nomad.Order has it and
+// a plan shows it: those that do not answer, those that do not vote, voters, the leader. Nil when no server says that it leads.
+func LeaderLast(ctx context.Context, fleet Fleet, run Run, become bool, hosts []string) ([]string, error) {
 	c := newCluster(&Call{Fleet: fleet, Run: run, Become: become})
 	defer c.close()
-	if leader := leaderOf(c.askAll(ctx, c.servers(""))); leader != nil {
-		return leader.Host, nil
+	answers := c.askAll(ctx, c.servers(""))
+	if leaderOf(answers) == nil {
+		return nil, ctx.Err()
 	}
-	return "", ctx.Err()
+	known := map[string]nomad.ServerState{}
+	for _, state := range nomad.States(answers) {
+		known[state.Host] = state
+	}
+	servers := make([]nomad.ServerState, len(hosts))
+	for i, host := range hosts {
+		state, answers := known[host]
+		if !answers {
+			state = nomad.ServerState{Host: host, Down: true}
+		}
+		servers[i] = state
+	}
+	ordered := make([]string, len(hosts))
+	for i, server := range nomad.Order(servers) {
+		ordered[i] = server.Host
+	}
+	return ordered, nil
 }
 
 // voice says a thing once until it changes.

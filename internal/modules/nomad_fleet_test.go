@@ -50,6 +50,7 @@ type fakeAgent struct {
 	version  string // of the process
 	pid      int
 	leader   bool
+	quiet    bool // has no vote
 	killMode string
 	leave    nomad.LeaveFlags
 	contact  string // last_contact of a follower

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"drover/internal/nomad"
 	"drover/internal/testrelease"
 	"drover/internal/wire"
@@ -516,12 +518,18 @@ func TestNomadStageSendsOnceAndOnlyWhereNeeded(t *testing.T) {
 	}
 }
 
-func TestLeaderIsFoundByAsking(t *testing.T) {
-	c := newFakeCluster(t, 3, 1)
+func TestServersAreOrderedByAsking(t *testing.T) {
+	c := newFakeCluster(t, 5, 1)
 	c.factsOfAll()
-	c.agent("s3").leader, c.agent("s2").leader = false, true
-	name, err := Leader(context.Background(), c, c.run, true)
-	if err != nil || name != "s2" {
-		t.Errorf("leader %q, %v", name, err)
+	c.agent("s5").leader, c.agent("s2").leader = false, true
+	c.agent("s4").quiet = true
+	c.agent("s3").alive = false
+	hosts, err := LeaderLast(context.Background(), c, c.run, true, []string{"s1", "s2", "s3", "s4", "s5"})
+	if diff := cmp.Diff([]string{"s3", "s4", "s1", "s5", "s2"}, hosts); err != nil || diff != "" {
+		t.Errorf("order (-want +got): %v\n%s", err, diff)
+	}
+	c.agent("s2").leader = false
+	if hosts, err := LeaderLast(context.Background(), c, c.run, true, []string{"s1", "s2"}); hosts != nil || err != nil {
+		t.Errorf("without a leader: %v, %v", hosts, err)
 	}
 }
