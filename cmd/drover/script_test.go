@@ -36,7 +36,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "interrupt": interrupt,
+			"exits": exits, "interrupt": interrupt, "killed": killed, "tamper": tamper,
 		},
 	})
 }
