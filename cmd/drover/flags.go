@@ -21,6 +21,7 @@ import (
 type fleetFlags struct {
 	inventories        []string
 	limit              string
+	given              func(flag string) bool // nil: only what is not empty was given
 	extraVars          []string
 	user               string
 	privateKey         string
@@ -38,6 +39,7 @@ type fleetFlags struct {
 
 func (f *fleetFlags) register(c *cobra.Command) {
 	flags := c.Flags()
+	f.given = flags.Changed
 	flags.StringArrayVarP(&f.inventories, "inventory", "i", nil, "inventory file, directory or a comma-separated list of hosts; may be given more than once")
 	flags.StringVarP(&f.limit, "limit", "l", "", "only these hosts, as a pattern")
 	flags.StringArrayVarP(&f.extraVars, "extra-vars", "e", nil, "variables: key=value, JSON or YAML, or @FILE; may be given more than once")
@@ -57,6 +59,9 @@ func (f *fleetFlags) register(c *cobra.Command) {
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 }
+
+// limited tells whether --limit was given, be it empty: a variable of a shell that is empty by mistake must not mean all hosts.
+func (f *fleetFlags) limited() bool { return f.limit != "" || f.given != nil && f.given("limit") }
 
 // check refuses what cannot work before anything is read.
 func (f *fleetFlags) check(s streams) error {

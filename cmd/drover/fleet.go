@@ -49,9 +49,12 @@ func (f *fleetFlags) open(s streams, playbookDir string, lock bool) (*fleet, err
 		return nil, err
 	}
 	fl := &fleet{s: s, flags: f, inventory: hosts, hosts: hosts.Hosts()}
-	if f.limit != "" {
+	if f.limited() {
+		if f.limit == "" {
+			return nil, usageError("--limit is empty, which would leave no host; without the flag all hosts are meant")
+		}
 		if fl.hosts, err = hosts.Limit(f.limit); err != nil {
-			return nil, err
+			return nil, usageError("%w", err)
 		}
 	}
 	if len(fl.hosts) == 0 {
