@@ -5,7 +5,6 @@ package main
 import (
 	"encoding/json"
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,12 +71,13 @@ func TestLabOneServer(t *testing.T) {
 	r.wantNothingLeft()
 }
 
-// Five servers, of which one does not vote and another is dead.
+// Five servers, of which one is dead for a while and another has no vote.
 func TestLabFiveServers(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 5, LeaveOnTerminate: true}, "drover")
-	r.sub("a server that does not vote goes first and stays as it is", (*rig).nonVoter)
+	up := time.Now()
 	r.sub("a dead server is named and accepted", (*rig).acceptedDead)
-	r.sub("what was dead is upgraded when it is back", (*rig).deadReturns)
+	r.sub("a server that does not vote goes first and stays as it is", func(r *rig) { r.nonVoter(up) })
+	r.sub("the rest is upgraded, the leader last, and gives the server its vote meanwhile", (*rig).promotedMeanwhile)
 }
 
 // suffrage is who votes, by address, as a server's raft configuration has it.
@@ -113,11 +113,16 @@ func (r *rig) stabilization(host, time string) {
 	}
 }
 
+// quietFor is how long a server stays without a vote. Autopilot takes no notice of the time before the leader has led for a tenth
+// more than that (raft-autopilot 0.1.6, ServerStabilizationTime), and in Nomad's community edition nothing else withholds a vote.
+const quietFor = 30 * time.Second
+
 // nonVoter makes one server leave and come back into a cluster that gives no votes, as read replicas have none.
-func (r *rig) nonVoter() {
+func (r *rig) nonVoter(up time.Time) {
 	leader, followers := r.roles()
-	quiet, next := followers[3], followers[1]
-	r.stabilization(leader, "24h")
+	quiet, next := followers[3], followers[2]
+	r.stabilization(leader, quietFor.String())
+	r.eventually("autopilot to have looked long enough", quietFor, func() bool { return time.Since(up) > quietFor*11/10 })
 	r.onHost(quiet, "sh", "-c", "systemctl kill -s TERM nomad; while systemctl is-active -q nomad; do sleep 0.1; done; systemctl start nomad")
 	var before map[string]bool
 	r.eventually(quiet+" to be back without a vote", time.Minute, func() bool {
@@ -125,40 +130,42 @@ func (r *rig) nonVoter() {
 		voter, known := before[quiet]
 		return known && !voter && len(before) == 5
 	})
-	order := []string{quiet, followers[0], next, followers[2], leader}
-	if diff := cmp.Diff(order, r.planned()); diff != "" {
+	if diff := cmp.Diff([]string{quiet, next, leader}, r.planned()); diff != "" {
 		r.t.Errorf("the plan's order (-want +got):\n%s", diff)
 	}
 	var a answer
 	report := r.watched(func() { a = r.upgrade("--limit", quiet+","+next) })
+	after := r.suffrage(leader)
 	wantAnswer(r.t, a, exitOK)
 	wantOrder(r.t, report, quiet, next)
 	for _, problem := range report.Problems() {
 		r.t.Error(problem)
 	}
-	if after := r.suffrage(leader); !maps.Equal(before, after) {
+	if !maps.Equal(before, after) {
 		r.t.Errorf("suffrage was %v, is %v", before, after)
 	}
 	r.wantRuns(quiet, newVersion)
 	r.wantRuns(next, newVersion)
-	r.stabilization(leader, "10s")
+}
+
+// promotedMeanwhile upgrades the leader, whose successor gives a server its vote as soon as it leads.
+func (r *rig) promotedMeanwhile() {
+	before := r.mainPIDs()
+	leader, _ := r.roles()
+	var a answer
+	report := r.watched(func() { a = r.upgrade() })
+	wantAnswer(r.t, a, exitOK)
+	wantOrder(r.t, report, leader)
+	delete(before, leader)
+	r.wantUntouched(before)
+	r.wantVersion(newVersion)
 	r.healthy()
 }
 
-// old are the servers that have not been upgraded, those that do not answer included.
-func (r *rig) old() []string {
-	var names []string
-	for _, host := range r.lab.Status(r.t.Context()) {
-		if host.Nomad != newVersion {
-			names = append(names, host.Name)
-		}
-	}
-	return names
-}
-
+// acceptedDead upgrades two of five servers while another is dead.
 func (r *rig) acceptedDead() {
-	leader, _ := r.roles()
-	dead := slices.DeleteFunc(r.old(), func(name string) bool { return name == leader })[0]
+	_, followers := r.roles()
+	dead, limit := followers[0], followers[0]+","+followers[1]
 	if err := r.lab.Kill(r.t.Context(), dead); err != nil {
 		r.t.Fatal(err)
 	}
@@ -168,27 +175,20 @@ func (r *rig) acceptedDead() {
 			maps.Copy(before, r.mainPID(host))
 		}
 	}
-	a := r.upgrade("--timeout", "3")
-	wantAnswer(r.t, a, exitRefused, dead+": unreachable, and a server of the cluster", "--accept-down")
-	r.wantUntouched(before)
-	a = r.upgrade("--timeout", "3", "--accept-down", dead)
-	wantAnswer(r.t, a, exitOK, dead+": accepted as dead")
-	if diff := cmp.Diff([]string{dead}, r.old()); diff != "" {
-		r.t.Errorf("servers left on the old version (-want +got):\n%s", diff)
+	for _, args := range [][]string{{"--timeout", "3"}, {"--timeout", "3", "--limit", limit}, {"--timeout", "3", "--skip-unreachable"}} {
+		wantAnswer(r.t, r.upgrade(args...), exitRefused, dead, "--accept-down")
 	}
-}
-
-func (r *rig) deadReturns() {
-	dead := r.old()[0]
+	r.wantUntouched(before)
+	wantAnswer(r.t, r.upgrade("--timeout", "3", "--limit", limit, "--accept-down", dead), exitOK, dead)
+	delete(before, followers[1])
+	r.wantUntouched(before)
+	r.wantRuns(followers[1], newVersion)
 	if err := r.lab.Boot(r.t.Context(), dead); err != nil {
 		r.t.Fatal(err)
 	}
 	r.eventually(dead+" to be back", time.Minute, func() bool { _, err := r.self(dead); return err == nil })
 	r.healthy()
-	before := r.mainPIDs()
-	delete(before, dead)
-	wantAnswer(r.t, r.upgrade(), exitOK)
+	wantAnswer(r.t, r.upgrade("--limit", dead), exitOK)
 	r.wantUntouched(before)
-	r.wantVersion(newVersion)
-	r.healthy()
+	r.wantRuns(dead, newVersion)
 }

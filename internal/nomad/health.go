@@ -55,6 +55,7 @@ const AutopilotLag = 10 * time.Second
 // 7, stability, is StableFor: the caller samples until there has been no problem for that long.
 func ServerHealthy(expected ServerExpectation, seen ServerEvidence) []Problem {
 	c := checker{host: expected.Host}
+	expected = expected.settled(seen)
 	c.process(expected, seen)
 	if seen.Own.Error != "" {
 		c.add("its API does not answer: %s", seen.Own.Error)
@@ -65,6 +66,35 @@ func ServerHealthy(expected ServerExpectation, seen ServerEvidence) []Problem {
 	c.gossip(expected, seen)
 	c.autopilot(expected, seen)
 	return c.problems
+}
+
+// settled takes over what autopilot may do to the set of raft peers meanwhile, with whom nothing is wrong then: it gives a server that had no
+// vote its vote, and removes one that is dead (CleanupDeadServers), where the user accepted that one is. Any other difference stays one.
+func (e ServerExpectation) settled(seen ServerEvidence) ServerExpectation {
+	if seen.RaftError != "" || len(seen.Raft.Servers) == 0 {
+		return e
+	}
+	var servers []RaftServer
+	for _, member := range seen.Raft.Servers {
+		i := slices.IndexFunc(e.Servers, func(s RaftServer) bool { return s.ID == member.ID && s.Address == member.Address })
+		if i < 0 || e.Servers[i].Voter && !member.Voter {
+			return e
+		}
+		servers = append(servers, member.RaftServer)
+	}
+	for _, was := range e.Servers {
+		removed := !slices.ContainsFunc(servers, func(s RaftServer) bool { return s.ID == was.ID })
+		if removed && (!e.SomeDown || seen.answers(was)) {
+			return e
+		}
+	}
+	e.Servers = servers
+	return e
+}
+
+// answers tells whether a raft server has answered for itself.
+func (s *ServerEvidence) answers(server RaftServer) bool {
+	return slices.ContainsFunc(append([]Answer{s.Own}, s.Others...), func(a Answer) bool { return a.Error == "" && a.View.is(server) })
 }
 
 type checker struct {

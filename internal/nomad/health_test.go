@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,18 @@ func TestServerHealthy(t *testing.T) {
 		}, "must reach 50"},
 		{"4: vote lost", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers[0].Voter = false }, "voter: false"},
 		{"4: removed", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers = s.Raft.Servers[1:] }, "is missing"},
+		{"4: vote given", func(e *ServerExpectation, _ *ServerEvidence) { e.Servers = quiet(e.Servers, 1) }, ""},
+		{"4: vote given to it", func(e *ServerExpectation, _ *ServerEvidence) { e.Servers = quiet(e.Servers, 0) }, ""},
+		{"4: one more", func(e *ServerExpectation, _ *ServerEvidence) { e.Servers = e.Servers[:2] }, "is new"},
+		{"4: another removed", func(_ *ServerExpectation, s *ServerEvidence) { remove(s, 1) }, "is missing"},
+		{"4: a dead one removed", func(e *ServerExpectation, s *ServerEvidence) {
+			e.SomeDown, s.Others[0] = true, Answer{Host: "s2", Error: "no route to host"}
+			remove(s, 1)
+		}, ""},
+		{"4: one removed that answers", func(e *ServerExpectation, s *ServerEvidence) {
+			e.SomeDown = true
+			remove(s, 1)
+		}, "is missing"},
 		{"4: no leader", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers[2].Leader = false }, "shows 0 leaders"},
 		{"4: protocol unknown", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers[0].Protocol = 0 }, "raft protocol"},
 		{"4: disagreement", func(_ *ServerExpectation, s *ServerEvidence) { s.Own.View.Raft.LeaderAddr = "x" }, "disagree"},
@@ -78,6 +91,22 @@ func TestServerHealthy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// quiet is a configuration in which one server has no vote.
+func quiet(servers []RaftServer, i int) []RaftServer {
+	servers = slices.Clone(servers)
+	servers[i].Voter = false
+	return servers
+}
+
+// remove takes a server out of raft, as the leader and the others know it.
+func remove(s *ServerEvidence, i int) {
+	own := &s.Own.View.Raft
+	own.Servers = slices.Delete(slices.Clone(own.Servers), i, i+1)
+	own.Peers = Voters(own.Servers) - 1
+	s.Raft.Servers = slices.Delete(slices.Clone(s.Raft.Servers), i, i+1)
+	s.Autopilot.Servers = slices.Delete(slices.Clone(s.Autopilot.Servers), i, i+1)
 }
 
 func TestStableForIsTheFullTimeAfterAChangeOfPeers(t *testing.T) {
