@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,8 +109,12 @@ func (r *rig) down() {
 	}
 }
 
-// command prepares drover in the lab's bastion.
+// command prepares drover in the lab's bastion. A plan that names no source gets the lab's binary: no way leads from here to HashiCorp's releases.
 func (r *rig) command(args ...string) *exec.Cmd {
+	named := func(arg string) bool { return strings.HasPrefix(arg, "--binary") || arg == "--mirror" }
+	if args[0] == "plan" && !slices.ContainsFunc(args, named) {
+		args = append(slices.Clone(args), "--binary", r.binary)
+	}
 	args = append([]string{r.drover, args[0], "-i", r.inventory}, args[1:]...)
 	if r.user == "operator" {
 		args = append(args, "--become-password-file", r.lab.PasswordFile())
