@@ -248,6 +248,38 @@ func TestNotesConcernOnlyWhatIsUpgraded(t *testing.T) {
 	}
 }
 
+func TestNotesOfJobsCountFromTheOldest(t *testing.T) {
+	for newest := range 3 {
+		s := noteSurvey("1.9.7")
+		s.Hosts[newest].VersionRunning = version("1.10.0")
+		withTask(`"Vault":{"Policies":["x"]},"Identities":[{"Name":"vault_default"}]`)(&s)
+		if said := noted(s, "1.10.5", Options{}); len(said) != 1 {
+			t.Errorf("host %d was upgraded before: %q", newest, said)
+		}
+	}
+}
+
+func TestNotesOfKillTimeoutsTakeTheLowest(t *testing.T) {
+	for lowest := 3; lowest <= 4; lowest++ {
+		s := noteSurvey("1.3.1")
+		configured(lowest, `client { max_kill_timeout = "40s" }`)(&s)
+		configured(7-lowest, `client { max_kill_timeout = "90s" }`)(&s)
+		withTask(`"KillTimeout":60000000000`)(&s)
+		if said := noted(s, "1.3.2", Options{}); len(said) != 1 || !strings.Contains(said[0], "(40s, on "+s.Hosts[lowest].Host+")") {
+			t.Errorf("%q", said)
+		}
+	}
+}
+
+func TestNotesLetASingleServerLeave(t *testing.T) {
+	s := noteSurvey("1.4.6")
+	s.Hosts = s.Hosts[:1]
+	s.Hosts[0].Leave.OnInterrupt, s.Hosts[0].RetryJoin, s.Hosts[0].RaftServers = true, false, s.Hosts[0].RaftServers[:1]
+	if said := noted(s, "1.5.6", Options{}); len(said) > 0 {
+		t.Errorf("there is nobody to join: %q", said)
+	}
+}
+
 func TestNotesRefuseTheHost(t *testing.T) {
 	s := noteSurvey("1.7.7")
 	configured(3, `plugin "raw_exec" { config { no_cgroups = true } }`)(&s)
