@@ -18,6 +18,7 @@ func TestLabNotesOfJobs(t *testing.T) {
 		"ID": "named", "Type": "service", "Datacenters": []string{"dc1"},
 		"TaskGroups": []any{map[string]any{"Name": "g", "Count": 1, "EphemeralDisk": map[string]any{"SizeMB": 10}, "Tasks": []any{map[string]any{
 			"Name": "alloc", "Driver": "raw_exec", "Config": map[string]any{"command": "/bin/sleep", "args": []string{"infinity"}}, "Resources": map[string]any{"CPU": 20, "MemoryMB": 16},
+			"LogConfig": map[string]any{"MaxFiles": 1, "MaxFileSizeMB": 1},
 		}}}},
 	}}
 	if err := r.lab.Call(t.Context(), "s1", "PUT", "/v1/jobs", job, nil); err != nil {
@@ -64,7 +65,6 @@ func TestLabNotesOfOldSettings(t *testing.T) {
 	wantAnswer(t, r.run("plan", "--to", oldVersion, "--binary", binary, "--allow-unsupported-skip", "--accept-note", "raw-exec-cgroups-1.8", "--accept-note", "vault-token-1.10"), exitRefused,
 		"--accept-note raw-exec-cgroups-1.8: an agent that this note speaks of does not start", "s1: /etc/nomad.d/old.hcl:5 sets vault.token")
 	r.wantUntouched(before)
-	t.Log(a.out)
 }
 
 // write puts a file onto a host.

@@ -172,6 +172,11 @@ func acceptedRisks(extra *expression.Map) []journal.Risk {
 	for _, name := range names {
 		risks = append(risks, journal.Risk{Flag: fmt.Sprintf("--accept-down %v", name), Accepts: fmt.Sprintf("server %v is dead, and the run goes on while the others are a majority", name)})
 	}
+	accepted, _ := extra.Get("accept_notes")
+	notes, _ := accepted.([]any)
+	for _, id := range notes {
+		risks = append(risks, journal.Risk{Flag: fmt.Sprintf("--accept-note %v", id), Accepts: "what this upgrade note of Nomad speaks of stays as it is (docs/version-notes.md)"})
+	}
 	for _, risk := range []struct{ variable, flag, accepts string }{
 		{"accept_outage", "--accept-outage", "the control plane pauses, because there is no spare vote"},
 		{"skip_unreachable", "--skip-unreachable", "clients that cannot be reached are left as they are"},

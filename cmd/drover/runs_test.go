@@ -223,8 +223,8 @@ func TestAcceptedRisks(t *testing.T) {
 		{"none", expression.NewMap(), ""},
 		{"flags that are not given", expression.MapOf("accept_outage", false, "accept_down", []any{}, "stop_signal", ""), ""},
 		{
-			"all", expression.MapOf("accept_down", []any{"s1", "s2"}, "accept_outage", true, "skip_unreachable", true, "allow_leave", true, "allow_unsupported_skip", true, "stop_signal", "KILL"),
-			"--accept-down s1, --accept-down s2, --accept-outage, --skip-unreachable, --allow-leave, --allow-unsupported-skip, --stop-signal KILL",
+			"all", expression.MapOf("accept_down", []any{"s1", "s2"}, "accept_outage", true, "skip_unreachable", true, "allow_leave", true, "allow_unsupported_skip", true, "stop_signal", "KILL", "accept_notes", []any{"ecs-1.10"}),
+			"--accept-down s1, --accept-down s2, --accept-note ecs-1.10, --accept-outage, --skip-unreachable, --allow-leave, --allow-unsupported-skip, --stop-signal KILL",
 		},
 		{"given with -e", expression.MapOf("accept_outage", "true", "allow_leave", "false"), "--accept-outage"},
 	} {
