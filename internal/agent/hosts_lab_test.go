@@ -120,11 +120,11 @@ func linkedSwap(b *bench) {
 	}
 }
 
-// hostsKilled kills the process that swaps at each step of a reverted swap of a link, and of one of a binary that was replaced.
+// hostsKilled kills the process that swaps at the steps that move files of a reverted swap of a link, and of one of a binary that was replaced.
 func hostsKilled(b *bench) {
 	defer b.unlink()
-	for _, kind := range []string{"link", "replaced"} {
-		for step := 2; step <= 16; step += 2 {
+	for kind, steps := range map[string][]int{"link": {2, 5, 11, 13}, "replaced": {2, 3, 4, 10, 11, 12, 13}} {
+		for _, step := range steps {
 			b.reset()
 			b.unlink()
 			want := "nomad"
@@ -169,7 +169,7 @@ Environment=SECRET=hvs.aaaaaaaaaaaaaaaa NOMAD_REGION=eu
 `
 
 func twoAgents(b *bench) {
-	defer b.sh("systemctl stop nomad-b; rm -rf /etc/systemd/system/nomad-b.service /opt/nomad-b /usr/local/bin/nomad-b; systemctl daemon-reload; systemctl reset-failed nomad-b || true")
+	defer b.sh("systemctl stop nomad-b; rm -rf /etc/systemd/system/nomad-b.service /opt/nomad-b /usr/local/bin/nomad-b*; systemctl daemon-reload; systemctl reset-failed nomad-b || true")
 	start := func(binary string) int {
 		b.put("/etc/systemd/system/nomad-b.service", fmt.Appendf(nil, secondUnit, binary), "0644")
 		b.sh("mkdir -p /opt/nomad-b/client; rm -f /opt/nomad-b/up; systemctl daemon-reload; systemctl restart nomad-b; while ! test -s /opt/nomad-b/up; do sleep 0.02; done")
@@ -244,7 +244,7 @@ func oddHosts(b *bench) {
 	b.sh("rm /etc/systemd/system/boxed.service; systemctl daemon-reload")
 	refused("in a container", err, "boxed.service starts /usr/bin/docker", "--limit")
 
-	b.sh("mkdir -p /var/lib/drover; mount -t tmpfs -o size=1m tmpfs /var/lib/drover")
+	b.sh("mkdir -p /var/lib/drover; mount -t tmpfs -o size=1m,mode=755 tmpfs /var/lib/drover")
 	_, err = try[wire.StageResult](c, b.stageRequest(), nil)
 	b.sh("umount -l /var/lib/drover")
 	if !wire.IsKind(err, wire.KindNoSpace) || !strings.Contains(err.Error(), "/var/lib/drover/stage/") {
@@ -263,7 +263,7 @@ func oddHosts(b *bench) {
 
 // noexecHome has the first place for what drover keeps mounted noexec.
 func noexecHome(b *bench) {
-	b.sh("mkdir -p /var/lib/drover; mount -t tmpfs -o noexec tmpfs /var/lib/drover")
+	b.sh("mkdir -p /var/lib/drover; mount -t tmpfs -o noexec,mode=755 tmpfs /var/lib/drover")
 	defer b.sh("umount -l /var/lib/drover; rm -rf /opt/drover")
 	c, _ := b.connect()
 	if staged := b.stage(c); !strings.HasPrefix(staged.Path, "/opt/drover/stage/") {
@@ -279,7 +279,7 @@ func noexecHome(b *bench) {
 	if left := get[wire.HelloResult](b.t, again, wire.Hello{Run: "run", Lock: true}, nil).Outcomes; len(left) != 1 || left[0].ID != got.ID {
 		b.t.Errorf("what is on record in the second place: %+v", left)
 	}
-	b.sh("mount -t tmpfs -o noexec tmpfs /var/lib/drover")
+	b.sh("mount -t tmpfs -o noexec,mode=755 tmpfs /var/lib/drover")
 	if mode := b.sh("stat -c %a /opt/drover /opt/drover/stage /opt/drover/swap"); mode != "711\n711\n700" {
 		b.t.Errorf("modes of drover's own directories: %s", mode)
 	}

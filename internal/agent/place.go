@@ -196,6 +196,19 @@ func tidy(p plan, state string, swapDirs []string) {
 			os.Remove(path)
 		}
 	}
+	// What was killed in the middle of a move has left its temporary name.
+	for _, path := range []string{p.Placed, p.Previous, p.Kept, p.Displaced} {
+		if path != "" {
+			removeLeftovers(path)
+		}
+	}
+	if p.LinkNew != "" {
+		os.Remove(temporaryLink(p.Binary))
+	}
+}
+
+func temporaryLink(link string) string {
+	return filepath.Join(filepath.Dir(link), temporaryPrefix(link)+"link")
 }
 
 // placedIsUsed tells whether the file that a preparation brought has a use: the link points to it, or another unit's does, by the
@@ -227,7 +240,7 @@ func placedIsUsed(p plan, swapDirs []string) bool {
 
 // switchLink makes a symbolic link point elsewhere, by way of another that takes its place. It belongs to whom it belonged.
 func switchLink(link, text string) error {
-	temporary := filepath.Join(filepath.Dir(link), temporaryPrefix(link)+"link")
+	temporary := temporaryLink(link)
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

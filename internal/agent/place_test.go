@@ -173,6 +173,10 @@ func TestSwapsEndWithTheRightFiles(t *testing.T) {
 			s = newSite(t, kind)
 			s.must(exchange(s.plan))
 			s.must(exchangeBack(s.plan))
+			s.put(temporaryPrefix(s.plan.Placed)+"killed", "left over")
+			if s.plan.LinkNew != "" {
+				s.must(os.Symlink("left over", temporaryLink(s.plan.Binary)))
+			}
 			tidy(s.plan, wire.SwapReverted, nil)
 			s.want("reverted at once", reverted[kind]...)
 		})
@@ -186,7 +190,7 @@ func TestSwapsGoOnFromAnyCrash(t *testing.T) {
 		"the old one kept": keepOld,
 		"all done":         exchange,
 		"a link half made": func(p plan) error {
-			return os.Symlink("x", filepath.Join(filepath.Dir(p.Binary), temporaryPrefix(p.Binary)+"link"))
+			return os.Symlink("x", temporaryLink(p.Binary))
 		},
 		"half put back":      func(p plan) error { return firstHalf(p) },
 		"not touched, again": func(p plan) error { return firstThen(exchange, unexchange)(p) },

@@ -54,20 +54,24 @@ func (a *Agent) plan(ctx context.Context, m *manager, request wire.SwapPrepare, 
 func (a *Agent) chooseNames(ctx context.Context, p *plan, at target) error {
 	line, _ := a.version(ctx, at.file, nil)
 	oldVersion, _ := nomadVersion(line)
-	var running fileID
-	path := ""
-	if pid := p.Request.MainPID; pid > 0 {
-		exe := fmt.Sprintf("/proc/%d/exe", pid)
-		// What is no Nomad is not kept as one: a unit may have another main process.
-		line, err := a.version(ctx, exe, nil)
-		if _, nomad := nomadVersion(line); err == nil && nomad {
-			if running, err = runningFile(pid); err != nil {
-				return failure(wire.KindStale, "process %d has just ended", pid)
-			}
-			path, _ = os.Readlink(exe)
-		}
-	}
+	running, path := a.runningNomad(ctx, p.Request.MainPID)
 	return p.choose(at, oldVersion, running, path)
+}
+
+// runningNomad is the file that a process executes and its path, where it is Nomad and still runs. What is no Nomad is not kept as
+// one: a unit may have another main process.
+func (a *Agent) runningNomad(ctx context.Context, pid int) (fileID, string) {
+	exe := fmt.Sprintf("/proc/%d/exe", pid)
+	line, err := a.version(ctx, exe, nil)
+	if _, nomad := nomadVersion(line); pid == 0 || err != nil || !nomad {
+		return fileID{}, ""
+	}
+	id, err := idOf(exe)
+	path, pathErr := os.Readlink(exe)
+	if err != nil || pathErr != nil {
+		return fileID{}, ""
+	}
+	return id, path
 }
 
 // checkUnit refuses a unit that cannot be swapped without harm.

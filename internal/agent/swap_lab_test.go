@@ -247,7 +247,7 @@ func TestLabSwap(t *testing.T) {
 		{"a disk that takes no record leaves nothing stopped", unrecorded},
 		{"a binary that was replaced while it ran", replacedBinary},
 		{"a link that chooses the version", linkedSwap},
-		{"killed at every other step, on such hosts", hostsKilled},
+		{"killed where files move, on such hosts", hostsKilled},
 		{"two agents on one host", twoAgents},
 		{"hosts that are not as expected", oddHosts},
 		{"a home that is mounted noexec", noexecHome},

@@ -58,6 +58,7 @@ func TestLabSwapNomad(t *testing.T) {
 		Unit: "nomad", Staged: staged.Path, SHA256: hex.EncodeToString(sum[:]), Version: newVersion, MainPID: state.MainPID,
 		Server: true, DataDir: now.DataDir, Listen: []int{4646, 4647},
 	}, nil)
+	t.Logf("prepared in %d ms, %d MiB copied", prepared.TookMS, len(binary)>>20)
 	out := get[wire.SwapOutcome](t, c, wire.SwapCommit{Token: prepared.Token}, nil)
 	after := get[wire.AgentResult](t, c, wire.Agent{Unit: "nomad"}, nil)
 	if out.State != wire.SwapDone || !strings.HasPrefix(after.ExeVersion, "Nomad v"+newVersion) {

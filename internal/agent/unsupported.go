@@ -17,7 +17,7 @@ import (
 )
 
 // leaveOut is what to do about a host that drover cannot upgrade.
-const leaveOut = "drover upgrades Nomad agents that systemd runs from a binary on the host itself; leave this host out with --limit '!HOST' and its inventory name, and upgrade it the way it was set up"
+const leaveOut = "drover upgrades Nomad agents that systemd runs from a binary on the host itself; leave this host out with --limit '!HOST', HOST as the inventory calls it, and upgrade it the way it was set up"
 
 // requireSystemd refuses a host whose init is another, before anything tries to talk to systemd.
 func requireSystemd() error {
@@ -152,7 +152,7 @@ func refuseReadOnly(s service, t target) error {
 	for _, path := range []string{t.file, t.link} {
 		if path != "" && readOnly(path) {
 			refused := failure(wire.KindUnsupported, "%s of %s is on a read-only filesystem, so no other binary can be put there", path, s.Name)
-			refused.Hint = "nothing was touched; where the image of the host is meant to be read-only, let ExecStart name a binary on a writable filesystem (such as /opt), or make the image anew; else remount it: mount -o remount,rw; or leave this host out with --limit '!HOST'"
+			refused.Hint = "nothing was touched; where the image of the host is meant to be read-only, let ExecStart name a binary on a writable filesystem (such as /opt), or make the image anew; else remount it: mount -o remount,rw; or leave this host out with --limit '!HOST', HOST as the inventory calls it"
 			return refused
 		}
 	}

@@ -78,7 +78,7 @@ func useAgent(t *testing.T, server *sshd, h modules.Host) {
 	}
 }
 
-// TestSecondRunIsRefused is the host's lock, as the second bastion sees it.
+// TestSecondRunIsRefused is the lock on the unit, as the second bastion sees it.
 func TestSecondRunIsRefused(t *testing.T) {
 	server := startSSHD(t, withUsers(""))
 	agents, err := realAgent()
