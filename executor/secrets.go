@@ -59,9 +59,7 @@ func keepValue(found *secret.Redactor, named bool, value any, depth int) {
 			keepValue(found, named, item, depth+1)
 		}
 	case string:
-		if named && !expression.IsTemplate(v) {
-			found.Keep(v)
-		}
+		keepText(found, named && !expression.IsTemplate(v), v)
 	}
 }
 
@@ -83,8 +81,18 @@ func keepPlain(found *secret.Redactor, named bool, value *playbooks.Value) {
 			keepPlain(found, named, item)
 		}
 	case playbooks.FormStatic:
-		if text, ok := value.Static.(string); ok && named {
-			found.Keep(text)
+		if text, ok := value.Static.(string); ok {
+			keepText(found, named, text)
 		}
+	}
+}
+
+// keepText keeps a secret, or the passwords of the URLs in another text.
+func keepText(found *secret.Redactor, isSecret bool, text string) {
+	if isSecret {
+		found.Keep(text)
+	}
+	for _, password := range secret.InURLs(text) {
+		found.Keep(password)
 	}
 }
