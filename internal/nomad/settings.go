@@ -34,6 +34,9 @@ const (
 	// Agents' files hold some dozens of blocks. The bound keeps the parser, which recurses, from running out of stack.
 	maximumBlocks = 10_000
 	maximumDepth  = 32
+	// What is kept of one file: settings, and bytes of a value.
+	maximumSettings = 500
+	maximumValue    = 1000
 )
 
 // Deciding finds the setting that decides a key: as Nomad merges files, the last one that is not zero, or else the last one
@@ -86,15 +89,15 @@ func ReadSettings(file string, text []byte) []Setting {
 	r := settingsReader{file: file}
 	if isJSON(text) {
 		r.json(text)
-		return r.found
-	}
-	tree, err := parseConfig(text)
-	if err != nil {
+	} else if tree, err := parseConfig(text); err != nil {
 		r.unread(parserLine(err))
-		return r.found
-	}
-	if root, ok := tree.Node.(*ast.ObjectList); ok {
+	} else if root, ok := tree.Node.(*ast.ObjectList); ok {
 		r.list(root, "", 0)
+	}
+	if len(r.found) > maximumSettings {
+		line := r.found[maximumSettings].Line
+		r.found = r.found[:maximumSettings]
+		r.unread(line)
 	}
 	return r.found
 }
@@ -140,6 +143,7 @@ func (r *settingsReader) add(key, value string, line int) {
 			r.found = append(r.found, Setting{Key: key, File: r.file, Line: line})
 		}
 	case wantedSetting(key):
+		value = strings.ToValidUTF8(value[:min(len(value), maximumValue)], "")
 		r.found = append(r.found, Setting{Key: key, Value: value, File: r.file, Line: line})
 	}
 }
@@ -211,7 +215,12 @@ func joinKey(prefix, name string) string {
 func (r *settingsReader) json(text []byte) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
-	line := func() int { return 1 + bytes.Count(text[:decoder.InputOffset()], []byte("\n")) }
+	counted, lines := int64(0), 1
+	line := func() int {
+		lines += bytes.Count(text[counted:decoder.InputOffset()], []byte("\n"))
+		counted = decoder.InputOffset()
+		return lines
+	}
 	if err := r.jsonValue(decoder, "", line, 0); err != nil {
 		r.unread(line())
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -47,6 +48,29 @@ func TestReadSettings(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestReadSettingsIsBounded reads a file of the largest size in a moment, and keeps little of it.
+func TestReadSettingsIsBounded(t *testing.T) {
+	long := strings.Repeat("é", 600_000)
+	for name, text := range map[string]string{
+		"HCL":            strings.Repeat("plugin \"x\" {}\n", 9_000),
+		"JSON":           "{\n" + strings.Repeat("\"plugin\": {\"x\": {}},\n", 50_000) + "\"a\": 1}",
+		"a long value":   "datacenter = \"" + long + "\"",
+		"a long element": `{"datacenter": ["` + long + `"]}`,
+	} {
+		began := time.Now()
+		found := ReadSettings("f", []byte(text))
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: %s", name, took)
+		}
+		if len(found) == 0 || len(found) > maximumSettings+1 || len(found) > 1 && found[maximumSettings].Key != KeyUnread {
+			t.Errorf("%s: %d settings", name, len(found))
+		}
+		if len(found) > 0 && len(found[0].Value) > maximumValue {
+			t.Errorf("%s: kept %d bytes", name, len(found[0].Value))
+		}
 	}
 }
 
