@@ -85,12 +85,12 @@ func TestLabRelease(t *testing.T) {
 	r.wantNowhere("hunter2")
 }
 
-// binariesOfHosts lists what lies beside each host's Nomad.
+// binariesOfHosts lists what lies beside each host's Nomad, and what was staged.
 func (r *rig) binariesOfHosts() []string {
 	r.t.Helper()
 	var all []string
 	for _, host := range r.agentHosts() {
-		all = append(all, host+": "+r.onHost(host, "ls", "-lA", "--time-style=full-iso", "/usr/local/bin"))
+		all = append(all, host+": "+r.onHost(host, "sh", "-c", "ls -lA --time-style=full-iso /usr/local/bin; find /var/lib/drover -name '*nomad*' 2>/dev/null || true"))
 	}
 	return all
 }
