@@ -72,22 +72,34 @@ func (c Cache) hash(ctx context.Context, path string) (string, error) {
 	}
 	key := sha256.Sum256([]byte(identity))
 	remembered := filepath.Join(c.Directory, hex.EncodeToString(key[:])+".hash")
-	if text, err := os.ReadFile(remembered); err == nil {
-		var sum string
-		if json.Unmarshal(text, &sum) == nil && len(sum) == 2*sha256.Size {
-			return sum, nil
-		}
+	if sum := c.recalled(remembered); len(sum) == 2*sha256.Size {
+		return sum, nil
 	}
 	sum, err := hashFile(ctx, path)
 	if err != nil {
 		return "", err
 	}
-	text, err := json.Marshal(sum)
+	return sum, c.remember(remembered, sum)
+}
+
+// remember keeps a text in a file of the cache.
+func (c Cache) remember(path, fact string) error {
+	text, err := json.Marshal(fact)
 	if err != nil {
-		return "", err
+		return err
 	}
-	_, err = landing.File(remembered, func(file *os.File) error { _, err := file.Write(text); return err })
-	return sum, err
+	_, err = landing.File(path, func(file *os.File) error { _, err := file.Write(text); return err })
+	return err
+}
+
+// recalled is what remember kept, or "".
+func (c Cache) recalled(path string) string {
+	var fact string
+	text, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(text, &fact) != nil {
+		return ""
+	}
+	return fact
 }
 
 func hashFile(ctx context.Context, path string) (string, error) {
@@ -118,9 +130,6 @@ func (r reader) Read(p []byte) (int, error) {
 
 // unzip takes the member `nomad` out of a release zip, as a program of mode 0700.
 func (c Cache) unzip(ctx context.Context, source, target string) error {
-	if _, err := os.Stat(target); err == nil {
-		return nil
-	}
 	archive, err := zip.OpenReader(source)
 	if err != nil {
 		return fmt.Errorf("open %s: %w: it is cut off or no zip", source, err)

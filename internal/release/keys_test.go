@@ -5,6 +5,7 @@ package release
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -99,6 +100,25 @@ func TestFilesBesideARelease(t *testing.T) {
 				t.Errorf("from the cache, later: %v", err)
 			}
 		})
+	}
+}
+
+// What was unpacked before and has changed since is not taken for the content of the zip.
+func TestADamagedUnpackedBinaryIsUnpackedAgain(t *testing.T) {
+	dir := t.TempDir()
+	zip := filepath.Join(dir, "nomad_1.11.0_linux_amd64.zip")
+	write(t, zip, testrelease.Zip(t, "nomad", testrelease.Program(t, "amd64", "1.11.0")))
+	cache := Cache{Directory: filepath.Join(dir, "cache")}
+	w := Wanted{Version: "1.11.0", Architecture: "amd64", File: zip}
+	first, err := cache.Prepare(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(first.Path, testrelease.Program(t, "amd64", "1.11.1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := cache.Prepare(t.Context(), w); err != nil || again.SHA256 != first.SHA256 {
+		t.Errorf("%+v, %v", again, err)
 	}
 }
 

@@ -14,7 +14,6 @@ package release
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -170,20 +169,32 @@ func (c Cache) fromFile(ctx context.Context, w Wanted, source string, keys keys)
 	return binary, err
 }
 
-// fromZip unpacks a zip whose hash is known.
+// fromZip unpacks a zip whose hash is known, where that was not done before or what came of it has changed since.
 func (c Cache) fromZip(ctx context.Context, w Wanted, binary Binary, source, sum string) (Binary, error) {
-	var err error
 	binary.Path = c.unzipped(sum)
+	known := c.recalled(c.content(sum))
+	var err error
+	if known != "" {
+		if binary.SHA256, err = c.hash(ctx, binary.Path); err == nil && binary.SHA256 == known {
+			return c.finish(ctx, w, binary)
+		}
+	}
 	if err = c.unzip(ctx, source, binary.Path); err != nil {
 		return Binary{}, err
 	}
 	if binary.SHA256, err = c.hash(ctx, binary.Path); err != nil {
 		return Binary{}, err
 	}
+	if err = c.remember(c.content(sum), binary.SHA256); err != nil {
+		return Binary{}, err
+	}
 	return c.finish(ctx, w, binary)
 }
 
 func (c Cache) unzipped(zipSum string) string { return filepath.Join(c.Directory, zipSum+".unzipped") }
+
+// content holds the hash of what was in a zip.
+func (c Cache) content(zipSum string) string { return filepath.Join(c.Directory, zipSum+".content") }
 
 // fromMirror fetches a release. The signature comes first, so that nothing large is fetched in vain.
 func (c Cache) fromMirror(ctx context.Context, w Wanted, keys keys) (Binary, error) {
@@ -213,9 +224,6 @@ func (c Cache) fromMirror(ctx context.Context, w Wanted, keys keys) (Binary, err
 		return Binary{}, err
 	}
 	defer os.Remove(source) // what is needed of it is unpacked then
-	if err := os.Remove(c.unzipped(sum)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return Binary{}, fmt.Errorf("make room in the cache: %w", err)
-	}
 	binary, err := c.fromZip(ctx, w, Binary{Source: m.link(w.zipName()), SignedBy: key}, source, sum)
 	if err != nil {
 		return Binary{}, fmt.Errorf("%s of %s: %w", w.zipName(), m, err)

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,5 +147,29 @@ func TestPrepareRefuses(t *testing.T) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// A program that does not run here for a reason of this machine may run on the hosts, which look at its version themselves.
+func TestAProgramThatDoesNotRunHereIsLeftToTheHosts(t *testing.T) {
+	failing, err := os.ReadFile("/bin/false")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var said []string
+	cache := Cache{Directory: filepath.Join(dir, "cache"), Say: func(text string) { said = append(said, text) }}
+	source := filepath.Join(dir, "nomad")
+	write(t, source, failing)
+	for range 2 {
+		if _, err := cache.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: runtime.GOARCH, File: source}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := slices.DeleteFunc(said, func(text string) bool {
+		return !strings.Contains(text, "its version is checked on each host before anything is stopped")
+	})
+	if len(told) != 1 {
+		t.Errorf("said %q", said)
 	}
 }

@@ -4,7 +4,6 @@ package release
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"drover/internal/landing"
 )
 
 const (
@@ -32,24 +29,39 @@ func (c Cache) checkVersion(ctx context.Context, w Wanted, binary Binary) error 
 	if runtime.GOOS != "linux" || runtime.GOARCH != w.Architecture {
 		return nil
 	}
-	remembered := filepath.Join(c.Directory, binary.SHA256+".version")
-	var version string
-	text, err := os.ReadFile(remembered)
-	if err != nil || json.Unmarshal(text, &version) != nil {
-		if version, err = c.askVersion(ctx, binary.Path); err != nil {
-			return err
-		}
-		if text, err = json.Marshal(version); err != nil {
-			return err
-		}
-		if _, err := landing.File(remembered, func(file *os.File) error { _, err := file.Write(text); return err }); err != nil {
-			return err
-		}
+	version, err := c.knownVersion(ctx, binary)
+	if err != nil {
+		return err
 	}
 	if version != "" && version != w.Version {
 		return fmt.Errorf("the binary is Nomad %s (it says so itself), and %s is wanted: name the binary or release of that version, or that version", version, w.Version)
 	}
 	return nil
+}
+
+// unknown stands for a version that could not be asked for.
+const unknown = "unknown"
+
+// knownVersion asks a binary once for its version; "" where it cannot be run here.
+func (c Cache) knownVersion(ctx context.Context, binary Binary) (string, error) {
+	remembered := filepath.Join(c.Directory, binary.SHA256+".version")
+	version := c.recalled(remembered)
+	if version == "" {
+		var err error
+		if version, err = c.askVersion(ctx, binary.Path); err != nil {
+			return "", err
+		}
+		if version == "" {
+			version = unknown
+		}
+		if err := c.remember(remembered, version); err != nil {
+			return "", err
+		}
+	}
+	if version == unknown {
+		return "", nil
+	}
+	return version, nil
 }
 
 // askVersion is "" where the binary cannot be run here for a reason that need not hold on the hosts.
