@@ -101,7 +101,7 @@ func TestSecretsThatAreFoundOnTheWay(t *testing.T) {
 - hosts: all
   vars: {api_token: sesame-play}
   tasks:
-    - act: {msg: "{{ db_password }} {{ api_token }}", data: {password: sesame-data, list: [{token: sesame-deep}]}}
+    - act: {msg: "{{ db_password }} {{ api_token }}", data: {password: "sesame-{{ 'data' }}", list: [{token: "sesame-{{ 'deep' }}"}]}}
       register: got
     - act: {msg: "{{ got.password }} {{ got.list.0.token }}"}
     - set_fact: {other_secret: "sesame-{{ 'fact' }}"}

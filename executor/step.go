@@ -138,7 +138,6 @@ func (b *batchRun) settle(j *job, out *outcome, took time.Duration) {
 	if err := b.r.store.join(out.host, out.groups); err != nil && !out.bad() {
 		out.setFailed(true, err.Error())
 	}
-	keepNamed(b.r.record.secrets, out.set)
 	keepNamed(b.r.record.secrets, out.data)
 	b.learn(j.task, out.host, out)
 	for _, name := range out.notify {
