@@ -101,9 +101,11 @@ func makeHome(home, below string, mode os.FileMode) (string, error) {
 }
 
 // swapDirs are all places where records of swaps may be.
-func (a *Agent) swapDirs() []string {
+func (a *Agent) swapDirs() []string { return swapDirsIn(a.options.Homes) }
+
+func swapDirsIn(homes []string) []string {
 	var dirs []string
-	for _, home := range a.options.Homes {
+	for _, home := range homes {
 		dirs = append(dirs, filepath.Join(home, homeSwap))
 	}
 	return dirs

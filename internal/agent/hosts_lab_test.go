@@ -231,6 +231,18 @@ func oddHosts(b *bench) {
 	_, err := try[wire.AgentResult](c, wire.Agent{Unit: "nope"}, nil)
 	refused("no such unit", err, "there is no unit nope.service", "process "+before, "nomad_unit: nomad.service")
 
+	b.sh(`unshare --pid --net --fork --kill-child /usr/local/bin/nomad-old agent -config /none >/dev/null 2>&1 & for i in $(seq 100); do boxed=$(pgrep -f '^/usr/local/bin/nomad-old agent') && break; sleep 0.02; done; echo $boxed > /run/boxed`)
+	_, err = try[wire.AgentResult](c, wire.Agent{Unit: "nope"}, nil)
+	boxed := b.sh("cat /run/boxed; kill $(cat /run/boxed)")
+	refused("a container beside it", err, "process "+boxed+" is a Nomad agent in a container", "process "+before+" is a Nomad agent that nomad.service runs")
+
+	b.sh("mount -t tmpfs tmpfs /run/systemd")
+	_, err = try[wire.AgentResult](c, wire.Agent{Unit: "nomad"}, nil)
+	_, stageErr := try[wire.StageResult](c, b.stageRequest(), nil)
+	b.sh("umount -l /run/systemd")
+	refused("without systemd", err, "systemd does not run this host", "process "+before, "--limit")
+	refused("staging without systemd", stageErr, "systemd does not run this host")
+
 	b.sh("mount --bind /usr/local/bin /usr/local/bin && mount -o remount,ro,bind /usr/local/bin")
 	if seen := get[wire.AgentResult](b.t, c, wire.Agent{Unit: "nomad"}, nil); !seen.ReadOnly {
 		b.t.Errorf("a read-only directory is not seen: %+v", seen)
@@ -242,7 +254,7 @@ func oddHosts(b *bench) {
 	b.sh("printf '[Service]\\nExecStart=/usr/bin/docker run hashicorp/nomad agent\\n' > /etc/systemd/system/boxed.service; systemctl daemon-reload")
 	_, err = try[wire.AgentResult](c, wire.Agent{Unit: "boxed"}, nil)
 	b.sh("rm /etc/systemd/system/boxed.service; systemctl daemon-reload")
-	refused("in a container", err, "boxed.service starts /usr/bin/docker", "--limit")
+	refused("in a container", err, "boxed.service starts docker", "--limit")
 
 	b.sh("mkdir -p /var/lib/drover; mount -t tmpfs -o size=1m,mode=755 tmpfs /var/lib/drover")
 	_, err = try[wire.StageResult](c, b.stageRequest(), nil)

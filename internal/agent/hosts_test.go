@@ -151,9 +151,13 @@ func TestControlGroupsTellContainers(t *testing.T) {
 }
 
 func TestUnitsThatStartContainersAreRefused(t *testing.T) {
-	tests := map[string]string{"/usr/bin/docker": "starts /usr/bin/docker", "/usr/bin/podman": "starts /usr/bin/podman", "/usr/bin/nomad": ""}
+	tests := map[string]string{
+		"/usr/bin/docker run hashicorp/nomad agent": "starts docker", "/usr/bin/podman start nomad": "starts podman", "/usr/bin/nomad agent": "",
+		"/bin/sh -c exec docker run --rm nomad": "starts docker",
+	}
 	for path, want := range tests {
-		err := refuseContainer(service{UnitState: wire.UnitState{Name: "nomad.service", ExecStartPath: path}})
+		program, rest, _ := strings.Cut(path, " ")
+		err := refuseContainer(service{UnitState: wire.UnitState{Name: "nomad.service", ExecStartPath: program, ExecStart: []string{program, rest}}})
 		if want == "" && err != nil || want != "" && (!wire.IsKind(err, wire.KindUnsupported) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--limit")) {
 			t.Errorf("%s: got %v, want %q", path, err, want)
 		}

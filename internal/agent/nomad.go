@@ -73,6 +73,7 @@ func (a *Agent) describeSpace(t target, result *wire.AgentResult) error {
 	if result.FreeBytes, err = freeBytes(filepath.Dir(t.file)); err != nil {
 		return err
 	}
+	result.StageFreeBytes = -1
 	// Without a place to stage in, staging says so in words of its own.
 	home, err := a.home()
 	if err != nil {
@@ -86,7 +87,7 @@ func (a *Agent) describeSpace(t target, result *wire.AgentResult) error {
 	if err != nil {
 		return err
 	}
-	if result.StageFreeBytes = -1; staging.Device != beside.Device {
+	if staging.Device != beside.Device {
 		result.StageFreeBytes, err = freeBytes(existing(home))
 	}
 	return err

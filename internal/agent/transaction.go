@@ -115,7 +115,7 @@ func (t *transaction) carry(ctx context.Context) error {
 	}
 	if e.State != wire.SwapFailed {
 		// Should this process be killed first, settling the outcome does it.
-		tidy(t.plan, e.State, []string{filepath.Dir(filepath.Dir(t.dir))})
+		tidy(t.plan, e.State, append(swapDirsIn(defaultHomes()), filepath.Dir(filepath.Dir(t.dir))))
 	}
 	return nil
 }

@@ -116,6 +116,11 @@ func containerTool(s service) string {
 	if name := filepath.Base(s.ExecStartPath); slices.Contains(tools, name) {
 		return name
 	}
+	for _, tool := range tools {
+		if slices.ContainsFunc(s.ExecStart, func(argument string) bool { return strings.Contains(argument, tool+" run ") }) {
+			return tool
+		}
+	}
 	return ""
 }
 
@@ -123,7 +128,7 @@ func containerTool(s service) string {
 func refuseContainer(s service) error {
 	text := ""
 	if tool := containerTool(s); tool != "" {
-		text = fmt.Sprintf("%s starts %s, so its Nomad runs in a container and has no binary on the host", s.Name, s.ExecStartPath)
+		text = fmt.Sprintf("%s starts %s, so its Nomad runs in a container and has no binary on the host", s.Name, tool)
 		if found := describeProcesses(nomadProcesses()); found != "" {
 			text += "; " + found
 		}
