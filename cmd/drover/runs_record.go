@@ -71,7 +71,8 @@ func (f *fleet) record(manifest journal.Manifest) (*journal.Writer, error) {
 
 func lostRecord(err error) error {
 	return fmt.Errorf("the run was stopped, because what it does can no longer be recorded: %w\n"+
-		"what was in hand was finished and is shown above, nothing new was started; make room there and run the same command again: it asks the hosts and goes on where it stopped", err)
+		"what was in hand was finished and is shown above, nothing new was started; make room there, then run the same command again "+
+		"(an upgrade goes on where it stopped, other commands begin anew)", err)
 }
 
 // ended tells how a run ended, and where its record is when it did not end well.
