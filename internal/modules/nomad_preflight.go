@@ -100,7 +100,7 @@ func planOptions(call *Call) nomad.Options {
 // binaries makes the new binaries ready for the machine types of the hosts to upgrade: it fetches and verifies what nomad_stage will send. Hosts
 // that are short of space are asked whether they have theirs already.
 func (c *cluster) binaries(ctx context.Context, survey *nomad.Survey, plan *nomad.Plan) {
-	survey.Binaries, survey.Staged = map[string]nomad.NewBinary{}, map[string]bool{}
+	survey.Binaries, survey.Short = map[string]nomad.NewBinary{}, map[string]nomad.LookFailure{}
 	ready := map[string]release.Binary{}
 	for _, step := range plan.Steps {
 		i := slices.IndexFunc(survey.Hosts, func(f nomad.HostFacts) bool { return f.Host == step.Host })
@@ -118,20 +118,26 @@ func (c *cluster) binaries(ctx context.Context, survey *nomad.Survey, plan *noma
 			ready[machine], survey.Binaries[machine] = binary, known
 		}
 		if survey.Binaries[machine].Error == "" && facts.Short(survey.Binaries[machine].Size) {
-			survey.Staged[step.Host] = c.isStaged(ctx, facts, plan.Target, ready[machine])
+			if why := c.noRoom(ctx, facts, plan.Target, ready[machine]); why != nil {
+				survey.Short[step.Host] = lookFailure(why)
+			}
 		}
 	}
 }
 
-// isStaged asks a host whether the new binary waits there since an earlier run; when it does not say, it does not.
-func (c *cluster) isStaged(ctx context.Context, facts nomad.HostFacts, target nomad.Version, binary release.Binary) bool {
+// noRoom asks a host that looks short of space whether what is missing of the new binary fits; nil when it does, or when the host
+// says nothing about that.
+func (c *cluster) noRoom(ctx context.Context, facts nomad.HostFacts, target nomad.Version, binary release.Binary) error {
 	host, err := c.host(ctx, facts.Host)
 	if err != nil {
-		return false
+		return nil //nolint:nilerr // staging will say so
 	}
 	var reply wire.StageResult
 	err = host.Call(ctx, wire.Stage{Unit: facts.Unit, Size: binary.Size, SHA256: binary.SHA256, Version: target.String(), Encoding: "zstd", Check: true}, nil, &reply)
-	return err == nil && !reply.NeedBody
+	if wire.IsKind(err, wire.KindNoSpace) {
+		return err
+	}
+	return nil
 }
 
 // surveyAtOnce bounds how many hosts are looked at together.

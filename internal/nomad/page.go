@@ -41,7 +41,9 @@ func (p *Plan) Page() string {
 		w.title("Worth knowing")
 		for _, same := range alike(p.Warnings) {
 			w.item("-", "%s", same.words())
-			w.wayOn(same, 4)
+			if same.Remedy != "" {
+				w.line(4, "advice: %s", same.Remedy)
+			}
 		}
 	}
 	w.problems()
@@ -73,7 +75,7 @@ func (w *page) item(mark, format string, args ...any) {
 
 func (w *page) paragraph(head, hang, text string) {
 	column := 0
-	for _, word := range strings.Fields(printable.Text(text)) {
+	for _, word := range pageWords(text) {
 		length := utf8.RuneCountInString(word)
 		switch {
 		case column == 0:
@@ -90,6 +92,19 @@ func (w *page) paragraph(head, hang, text string) {
 		column += length
 	}
 	w.text.WriteString("\n")
+}
+
+// pageWords cuts a text into what may not be torn apart: a word, or a flag with its value in quotes, which is to be copied.
+func pageWords(text string) []string {
+	var all []string
+	for _, word := range strings.Fields(printable.Text(text)) {
+		if n := len(all); n > 0 && strings.HasPrefix(all[n-1], "--") && strings.HasPrefix(word, "'") {
+			all[n-1] += " " + word
+			continue
+		}
+		all = append(all, word)
+	}
+	return all
 }
 
 // servers has a line for each server that is upgraded or refused.
@@ -308,12 +323,6 @@ func (g group) limit() string {
 	return "!" + strings.Join(g.hosts, ":!")
 }
 
-func (w *page) wayOn(g group, indent int) {
-	if way := g.wayOn(g.limit()); way != "" {
-		w.line(indent, "to go on: %s", way)
-	}
-}
-
 func (w *page) problems() {
 	groups := alike(w.plan.Problems)
 	if len(groups) == 0 {
@@ -322,7 +331,9 @@ func (w *page) problems() {
 	w.title("What stands in the way")
 	for i, same := range groups {
 		w.item(fmt.Sprintf("%d.", i+1), "%s", same.words())
-		w.wayOn(same, 5)
+		if way := same.wayOn(same.limit()); way != "" {
+			w.line(5, "to go on: %s", way)
+		}
 	}
 }
 

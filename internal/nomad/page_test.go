@@ -63,7 +63,11 @@ func sixFaults() Survey {
 		Kind: "host_key_changed", Text: "the host's key has CHANGED: it shows ssh-ed25519 SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8, but /root/.ssh/known_hosts:7 holds another one: either the host was reinstalled or someone is in between",
 		Remedy: "ask who runs the host whether its key was changed, and compare the fingerprint; only if the new key is right, remove that line (ssh-keygen -R s2 -f /root/.ssh/known_hosts) and add the new one",
 	})
-	s.of("s3").FreeBytes, s.of("s3").Architecture, s.of("s3").Binary, s.of("s3").StageFreeBytes = 90<<20, "x86_64", "/usr/bin/nomad", -1
+	s.of("s3").Architecture = "x86_64"
+	s.Short = map[string]LookFailure{"s3": {
+		Text:   "not enough space for /var/lib/drover/stage/4f/nomad (144 MiB) and /usr/bin/nomad.drover-1.11.0 (144 MiB): /usr/bin needs 352 MiB free, has 90 MiB, 262 MiB are missing",
+		Remedy: "free some space on that filesystem and try again",
+	}}
 	runs(s.of("c1"), "2.0.5")
 	s.lose("c2", LookFailure{Kind: "sudo_wrong", Text: `sudo on the host refused the password for user "ops"; it was tried once only, so that no account is locked`, Remedy: "check ansible_become_password or -K"})
 	s.of("c3").SharedBy = []string{"nomad-b.service (process 812)"}

@@ -21,9 +21,9 @@ type Survey struct {
 	// Nodes are the clients that the servers know; NodesAsked says that they told.
 	Nodes      []NodeSummary
 	NodesAsked bool
-	// Binaries are the new binaries by machine type (as uname -m), where the user named any; Staged are the hosts that have theirs already.
+	// Binaries are the new binaries by machine type (as uname -m), where there is a place for them to come from; Short are hosts without room for theirs.
 	Binaries map[string]NewBinary
-	Staged   map[string]bool
+	Short    map[string]LookFailure
 	// Notes is what the notes of versions ask of the cluster.
 	Notes ClusterNotes
 	// Further are problems found by other questions (a capability that the token lacks).

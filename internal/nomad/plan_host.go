@@ -178,9 +178,6 @@ func (p *planner) signal(facts HostFacts, step *Step) {
 	}
 }
 
-// spaceReserve is what must be left free beside what is landed, bytes: the agent refuses to land anything that would take it.
-const spaceReserve = 64 << 20
-
 // binary refuses hosts on which the new binary cannot be put in the old one's place.
 func (p *planner) binary(facts HostFacts) {
 	if len(facts.SharedBy) > 0 {
@@ -206,49 +203,30 @@ func (p *planner) binaries(survey Survey) {
 		case !named || facts.VersionDisk.Same(p.target):
 		case binary.Error != "":
 			missing[facts.Architecture] = append(missing[facts.Architecture], step.Host)
-		case p.noRoom(facts, binary.Size, survey.Staged[step.Host]):
+		case survey.Short[step.Host].Text != "":
+			p.exclude(step.Host, survey.Short[step.Host].remedy(), "%s", survey.Short[step.Host].Text)
 			step.Action = ActionRefused
 		}
 	}
 	for _, machine := range sortedKeys(missing) {
-		p.refuse("", "name a Nomad binary or release zip of that version for every machine type", "there is no usable new binary for %s (%s): %s", machine, someHosts(missing[machine]), survey.Binaries[machine].Error)
+		slices.Sort(missing[machine])
+		p.refuse("", "see to that, or name another source: --binary FILE, --binary-dir DIR or --mirror URL", "there is no usable new Nomad for %s (%s): %s", machine, someHosts(missing[machine]), survey.Binaries[machine].Error)
 	}
 }
 
-// Room is what the filesystem of the installed binary, and where another one holds the staged binary that one, must have free before an
-// upgrade: the new binary beside the old one (an exchange is a rename), and a copy of the running one where its file was replaced and
-// can no longer be kept by a link.
-func (f *HostFacts) Room(size int64, staged bool) (beside, stage int64) {
-	if !staged {
-		beside = size + spaceReserve
-	}
+// spaceReserve is what must be left free beside what is landed, bytes: the agent refuses to land anything that would take it.
+const spaceReserve = 64 << 20
+
+// Short tells whether a host may have too little room for a new binary of some bytes: it is staged once and placed beside the installed one
+// (an exchange is a rename), and where the file of the running one was replaced, that is kept as a copy. Only the host knows what of it is
+// there already.
+func (f *HostFacts) Short(size int64) bool {
+	beside := size
 	if f.Running && !f.ExeCurrent {
 		beside += size
 	}
-	if f.StageFreeBytes > 0 && !staged {
-		stage = size + spaceReserve
+	if f.StageFreeBytes < 0 {
+		return f.FreeBytes < beside+size+spaceReserve
 	}
-	return beside, stage
+	return f.FreeBytes < beside+spaceReserve || f.StageFreeBytes < size+spaceReserve
 }
-
-// Short tells whether a host has too little room for a new binary that is not staged yet.
-func (f *HostFacts) Short(size int64) bool {
-	beside, stage := f.Room(size, false)
-	return f.FreeBytes < beside || f.StageFreeBytes > 0 && f.StageFreeBytes < stage
-}
-
-func (p *planner) noRoom(facts HostFacts, size int64, staged bool) bool {
-	beside, stage := facts.Room(size, staged)
-	short := func(where string, free, need int64) bool {
-		if free >= need {
-			return false
-		}
-		p.exclude(facts.Host, "free some space on that filesystem", "%s has %d MiB free, and the upgrade needs %d MiB there: the new binary is %d MiB", where, free>>20, mebibytes(need), mebibytes(size))
-		return true
-	}
-	besideShort := short("the filesystem of "+facts.Binary, facts.FreeBytes, beside)
-	return facts.StageFreeBytes > 0 && short("the filesystem on which the new binary is staged", facts.StageFreeBytes, stage) || besideShort
-}
-
-// mebibytes rounds up.
-func mebibytes(bytes int64) int64 { return (bytes + 1<<20 - 1) >> 20 }
