@@ -5,6 +5,7 @@ package modules
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
@@ -38,7 +39,7 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/v1/agent/members":
 		answer(w, map[string]any{"Members": c.members()})
 	case path == "/v1/nodes":
-		answer(w, []any{})
+		answer(w, c.nodes())
 	case path == "/v1/operator/raft/transfer-leadership":
 		c.transfer(w, r.URL.Query().Get("id"))
 	case path == "/v1/operator/scheduler/configuration" && r.Method == http.MethodGet:
@@ -58,12 +59,23 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, "/v1/node/"):
 		node := c.agent(strings.TrimPrefix(path, "/v1/node/node-"))
 		answer(w, map[string]any{
-			"ID": "node-" + node.name, "Name": node.name, "Status": "ready", "SchedulingEligibility": "eligible",
+			"ID": "node-" + node.name, "Name": node.name, "Status": cmp.Or(node.status, "ready"), "SchedulingEligibility": "eligible",
 			"Attributes": map[string]string{"nomad.version": node.registered()}, "Drivers": node.drivers,
 		})
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// nodes is the list of clients.
+func (c *fakeCluster) nodes() []any {
+	nodes := []any{}
+	for _, a := range c.agents {
+		if !a.server {
+			nodes = append(nodes, map[string]any{"ID": "node-" + a.name, "Name": a.name, "Status": cmp.Or(a.status, "ready"), "SchedulingEligibility": "eligible", "Version": a.version})
+		}
+	}
+	return nodes
 }
 
 func answer(w http.ResponseWriter, value any) { _ = json.NewEncoder(w).Encode(value) }

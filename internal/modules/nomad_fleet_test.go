@@ -44,6 +44,7 @@ type fakeCluster struct {
 type fakeAgent struct {
 	cluster  *fakeCluster
 	name     string
+	status   string // of a client, as the servers see it; "": ready
 	server   bool
 	running  bool
 	disk     string // version of the installed file

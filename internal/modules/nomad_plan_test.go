@@ -3,12 +3,15 @@
 package modules
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"drover/internal/expression"
 	"drover/internal/nomad"
 	"drover/internal/wire"
 )
@@ -43,5 +46,50 @@ func TestLookFailure(t *testing.T) {
 				t.Errorf("failure (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestClientThatWasDownBeforeIsNotCountedAsOurFailure(t *testing.T) {
+	for status, counted := range map[string]bool{"down": false, "ready": true} {
+		t.Run("before: "+status, func(t *testing.T) {
+			c := newFakeCluster(t, 1, 1)
+			c.factsOfAll()
+			client := c.agent("c1")
+			client.version, client.disk, client.status = "1.11.0", "1.11.0", "down"
+			version, err := nomad.ParseVersion("1.11.0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := swapFact{Version: version, Settled: true, Node: &nomad.Node{ID: "node-c1", Status: status, Eligibility: "eligible"}}
+			c.facts["c1"].Set(factSwap, expression.FromGo(before))
+			result, err := c.do(t.Context(), "c1", "nomad_client_ready", map[string]any{"version": "1.11.0", "timeout": "300ms"})
+			switch {
+			case counted && err == nil:
+				t.Error("a client that was ready and is down now is no failure")
+			case !counted && (err != nil || !strings.Contains(result.Message, "before the upgrade too, so that this is not counted as a failure")):
+				t.Errorf("%v, %+v", err, result)
+			}
+		})
+	}
+}
+
+func TestPlanTellsHowClientsWere(t *testing.T) {
+	c := newFakeCluster(t, 3, 2)
+	c.agent("c2").status = "disconnected"
+	c.factsOfAll()
+	result := c.must("s1", "nomad_preflight", map[string]any{"version": "1.11.0"})
+	text, err := json.Marshal(expression.ToGo(result.Data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Plan nomad.Plan }
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if words := nomad.Words(got.Plan.Warnings); !strings.Contains(words, "c2: the servers see this client as disconnected") {
+		t.Error(words)
+	}
+	if diff := cmp.Diff([]nomad.Batch{{Hosts: []string{"c1"}, Size: 1}, {Hosts: []string{"c2"}, Size: 1}}, got.Plan.Batches); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -252,6 +252,10 @@ func (c *cluster) askCluster(ctx context.Context, survey *nomad.Survey) {
 	// Gossip only helps to name servers; without it the raft configuration is enough.
 	survey.Members, _ = nomad.AskMembers(ctx, client, speaker.Region)
 	survey.Further = append(survey.Further, nomad.Capabilities(ctx, client, view)...)
+	// A token that may not list nodes has been refused just before.
+	if survey.Nodes, err = nomad.AskNodes(ctx, client); err == nil {
+		survey.NodesAsked = true
+	}
 	if target, err := targetVersion(c.call); err == nil {
 		survey.Notes = nomad.AskNotes(ctx, client, survey, target)
 	}
