@@ -127,6 +127,7 @@ func (j *job) label(s *scope, item any) string {
 		}
 		text = string(encoded)
 	}
+	text = j.run.record.secrets.Clean(text) // before it is cut: half a secret would not be found
 	if len(text) > maxLabel {
 		text = strings.ToValidUTF8(text[:maxLabel], "") + "..."
 	}
