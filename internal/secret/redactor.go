@@ -3,6 +3,8 @@
 package secret
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,36 +15,41 @@ const shortest = 4
 
 // Redactor replaces secrets wherever they occur in other texts. Its zero value knows none; it may be used by many at once.
 type Redactor struct {
-	mu      sync.RWMutex
-	secrets []string
-	hide    *strings.Replacer
+	mu      sync.Mutex
+	secrets map[string]bool
+	hide    *strings.Replacer // nil: a secret was added since it was made
 }
 
 // Keep has a text replaced from now on. Texts of less than four bytes are left to no_log.
 func (r *Redactor) Keep(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(text) < shortest || slices.Contains(r.secrets, text) {
+	if len(text) < shortest || r.secrets[text] {
 		return
 	}
-	r.secrets = append(r.secrets, text)
-	// The longest first, so that a secret that contains another is replaced whole.
-	slices.SortFunc(r.secrets, func(a, b string) int { return len(b) - len(a) })
-	pairs := make([]string, 0, 2*len(r.secrets))
-	for _, s := range r.secrets {
-		pairs = append(pairs, s, Hidden)
+	if r.secrets == nil {
+		r.secrets = map[string]bool{}
 	}
-	r.hide = strings.NewReplacer(pairs...)
+	r.secrets[text], r.hide = true, nil
 }
 
 // Clean replaces the secrets in a text.
-func (r *Redactor) Clean(text string) string {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if r.hide == nil {
-		return text
+func (r *Redactor) Clean(text string) string { return r.replacer().Replace(text) }
+
+func (r *Redactor) replacer() *strings.Replacer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hide != nil {
+		return r.hide
 	}
-	return r.hide.Replace(text)
+	// The longest first, so that a secret that contains another is replaced whole.
+	secrets := slices.SortedFunc(maps.Keys(r.secrets), func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	pairs := make([]string, 0, 2*len(secrets))
+	for _, s := range secrets {
+		pairs = append(pairs, s, Hidden)
+	}
+	r.hide = strings.NewReplacer(pairs...)
+	return r.hide
 }
 
 // Named tells whether a variable, by its name, holds a secret: ansible_become_password, nomad_token, db_secret. A name
