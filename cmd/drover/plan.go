@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -77,31 +76,6 @@ func showPlan(s streams, output string, plan *nomad.Plan) error {
 	}
 	fmt.Fprint(s.out, plan.Page())
 	return nil
-}
-
-// steps lists those steps of a recorded plan that had an action.
-func steps(out io.Writer, title string, all []nomad.Step, action string) {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	number := 0
-	for _, step := range all {
-		if step.Action != action {
-			continue
-		}
-		if number == 0 {
-			fmt.Fprintf(out, "\n%s\n", title)
-		}
-		number++
-		role := step.Role
-		if step.Leader {
-			role += ", leader"
-		}
-		reason := step.Reason
-		if step.Signal != "" {
-			reason += "; stopped with SIG" + step.Signal + ", by a drop-in for this stop only"
-		}
-		fmt.Fprintf(table, "  %d\t%s\t%s\t%s\n", number, step.Host, role, printable.Text(reason))
-	}
-	_ = table.Flush()
 }
 
 func problems(out io.Writer, title string, all []nomad.Problem) {

@@ -23,6 +23,9 @@ const KindAcceptedDown = "accepted_down"
 
 // unreachable judges hosts that could not be asked. One that is a server of the cluster counts whatever the limit says.
 func (p *planner) unreachable(survey Survey) {
+	if len(survey.Hosts) == 0 && len(survey.Unreachable) > 0 && p.options.SkipUnreachable {
+		p.refuse("", "repair the connections", "none of the hosts could be asked, so that there is nobody to go on with")
+	}
 	for _, host := range sortedKeys(survey.Unreachable) {
 		failed := survey.Unreachable[host]
 		member := survey.memberAt(host)
@@ -315,6 +318,9 @@ func (p *planner) accepted(survey Survey) {
 	}
 	if p.options.Stop == wire.StopKILL {
 		accept("--stop-signal KILL", "agents are ended at once with SIGKILL instead of being asked to stop")
+	}
+	for _, id := range p.options.AcceptNotes {
+		accept("--accept-note "+id, "this upgrade note of Nomad does not stop the upgrade")
 	}
 	if p.options.AllowUnsupportedSkip {
 		accept("--allow-unsupported-skip", "%s", orNothing(fmt.Sprintf("going over more than %d minor versions at once, which Nomad neither tests nor supports: ", maximumSkip), p.skips))
