@@ -214,6 +214,7 @@ func TestManifestHasNoSecrets(t *testing.T) {
 	m.Playbook = &Playbook{File: "p.yml", Text: "- vars: {x: hunter2}\n"}
 	m.Argv = []string{"echo", "hunter2"}
 	m.Target = "echo hunter2"
+	m.Plan = json.RawMessage(`{"steps":[{"host":"a","reason":"because of hunter2","from":1}]}`)
 	m.Variables = expression.MapOf("db_password", "short", "plain", "has hunter2 inside", "nested", expression.MapOf("token", int64(12345678), "list", []any{"pass\"word\\"}))
 	m.Resolved = expression.MapOf("_meta", expression.MapOf("hostvars", expression.MapOf("a", expression.MapOf("ansible_become_password", "root", "ansible_port", int64(22)))))
 	dir := filepath.Join(t.TempDir(), "r")
@@ -231,7 +232,7 @@ func TestManifestHasNoSecrets(t *testing.T) {
 			t.Errorf("%s is in\n%s", leak, text)
 		}
 	}
-	for _, kept := range []string{`"ansible_port": 22`, `"plain": "has *** inside"`, `"accepted_risks": []`} {
+	for _, kept := range []string{`"ansible_port": 22`, `"plain": "has *** inside"`, `"reason": "because of ***"`, `"accepted_risks": []`} {
 		if !strings.Contains(string(text), kept) {
 			t.Errorf("%s is not in\n%s", kept, text)
 		}

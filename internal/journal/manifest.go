@@ -113,6 +113,15 @@ func (m Manifest) encode(secrets *secret.Redactor) ([]byte, error) {
 	if m.Accepted == nil {
 		m.Accepted = []Risk{}
 	}
+	if len(m.Plan) > 0 {
+		plan, err := expression.DecodeJSON(m.Plan)
+		if err != nil {
+			return nil, fmt.Errorf("the plan: %w", err)
+		}
+		if m.Plan, err = json.Marshal(mask(plan, secrets, 0)); err != nil {
+			return nil, err
+		}
+	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	return append(text, '\n'), err
 }
