@@ -113,7 +113,7 @@ func putBack(p plan, old fileID, from, text string) error {
 func pointsTo(link, text string, want fileID) error {
 	path := text
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(link), path)
+		path = filepath.Dir(link) + "/" + path
 	}
 	if id, err := idOf(path); err != nil || id != want {
 		return failure(wire.KindStale, "%s is not the old binary any more", path)

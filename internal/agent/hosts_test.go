@@ -70,7 +70,7 @@ func TestResolveFindsTheLinkThatChooses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, to := range map[string]string{
-		"bin": "opt/bin", "opt/bin/nomad": "nomad-1.10.5", "alternative": at("opt/bin/nomad"), "first": "alternative", "loop": "loop", "nowhere": "gone",
+		"bin": "opt/bin", "opt/bin/nomad": "nomad-1.10.5", "opt/sub": "bin", "up": "bin/../sub/nomad-1.10.5", "alternative": at("opt/bin/nomad"), "first": "alternative", "loop": "loop", "nowhere": "gone",
 	} {
 		if err := os.Symlink(to, at(name)); err != nil {
 			t.Fatal(err)
@@ -82,6 +82,7 @@ func TestResolveFindsTheLinkThatChooses(t *testing.T) {
 		"opt/bin/nomad":        {"opt/bin/nomad", "nomad-1.10.5"},
 		"bin/nomad":            {"opt/bin/nomad", "nomad-1.10.5"},
 		"first":                {"opt/bin/nomad", "nomad-1.10.5"},
+		"up":                   {"up", "bin/../sub/nomad-1.10.5"},
 	}
 	for path, want := range tests {
 		t.Run(path, func(t *testing.T) {

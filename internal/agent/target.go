@@ -37,11 +37,13 @@ const maxLinks = 40
 func resolve(path string) (target, error) {
 	t := target{path: path}
 	for range maxLinks {
-		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+		// Not cleaned first: what ".." means depends on where a link before it leads.
+		parent, base := filepath.Split(path)
+		dir, err := filepath.EvalSymlinks(parent)
 		if err != nil {
 			return target{}, err
 		}
-		path = filepath.Join(dir, filepath.Base(path))
+		path = filepath.Join(dir, base)
 		info, err := os.Lstat(path)
 		if err != nil {
 			return target{}, err
@@ -56,7 +58,7 @@ func resolve(path string) (target, error) {
 		}
 		path = t.text
 		if !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path)
+			path = dir + "/" + path
 		}
 	}
 	return target{}, errors.New("too many symbolic links")
