@@ -255,10 +255,12 @@ func (w *page) unlike(step Step, usual string) {
 	}
 }
 
+// shownHosts is how many hosts are named one by one.
+const shownHosts = 12
+
 // named lists a batch: all of few hosts, the ends of many.
 func named(hosts []string) string {
-	const shown = 12
-	if len(hosts) <= shown {
+	if len(hosts) <= shownHosts {
 		return strings.Join(hosts, ", ")
 	}
 	return fmt.Sprintf("%s ... %s (%d hosts)", strings.Join(hosts[:4], ", "), hosts[len(hosts)-1], len(hosts))
@@ -317,8 +319,11 @@ func (g group) words() string {
 
 // limit goes on without all hosts of the group.
 func (g group) limit() string {
-	if g.Limit == "" {
+	switch {
+	case g.Limit == "":
 		return ""
+	case len(g.hosts) > shownHosts:
+		return "!" + strings.Join(g.hosts[:3], ":!") + ":..."
 	}
 	return "!" + strings.Join(g.hosts, ":!")
 }
