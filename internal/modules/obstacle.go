@@ -17,7 +17,6 @@ const (
 	ObstacleMachine         = "machine"           // drover has no agent for the machine type
 	ObstacleLocked          = "locked"            // another run holds the host
 	ObstacleNoSystemd       = "no_systemd"        // PID 1 is not systemd
-	ObstacleUnit            = "unit"              // the unit is masked, or names no program
 	ObstacleOther           = "other"
 )
 
