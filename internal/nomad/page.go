@@ -225,33 +225,34 @@ func (w *page) clients() {
 	}
 }
 
-// usual is what is done on most clients.
+// usual is what is done on most clients, and how.
 func (w *page) usual() string {
 	counts := map[string]int{}
 	for _, step := range w.plan.Steps {
 		if step.batched() && step.Action == ActionUpgrade {
-			counts[step.Reason]++
+			counts[step.whole()]++
 		}
 	}
 	usual := ""
-	for _, reason := range sortedKeys(counts) {
-		if counts[reason] > counts[usual] {
-			usual = reason
+	for _, what := range sortedKeys(counts) {
+		if counts[what] > counts[usual] {
+			usual = what
 		}
 	}
 	return usual
 }
 
+// whole is everything that is to be said of what is done on a host.
+func (s Step) whole() string {
+	if text := s.peculiar(); text != "" {
+		return s.Reason + "; " + text
+	}
+	return s.Reason
+}
+
 func (w *page) unlike(step Step, usual string) {
-	var words []string
-	if step.Reason != usual {
-		words = append(words, step.Reason)
-	}
-	if text := step.peculiar(); text != "" {
-		words = append(words, text)
-	}
-	if len(words) > 0 {
-		w.paragraph("      ", "        ", step.Host+": "+strings.Join(words, "; "))
+	if what := step.whole(); what != usual {
+		w.paragraph("      ", "        ", step.Host+": "+what)
 	}
 }
 

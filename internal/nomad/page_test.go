@@ -87,8 +87,9 @@ func TestPage(t *testing.T) {
 			runs(s.of("c007"), "1.11.0")
 			s.of("c150").VersionDisk, s.of("c150").ExeCurrent = version("1.11.0"), false
 			for i := range s.Hosts {
-				s.Hosts[i].Package = "nomad (dpkg)"
+				s.Hosts[i].Package, s.Hosts[i].Unit = "nomad (dpkg)", "nomad-agent.service"
 			}
+			s.of("c298").Link, s.of("c298").Binary = "/usr/local/bin/nomad", "/opt/nomad/1.10.5/nomad"
 			s.of("c200").UnitSettings.KillMode, s.of("c201").UnitSettings.KillMode = "control-group", "control-group"
 			return s
 		}, "1.11.0", Options{PerDatacenter: 20}},
