@@ -67,8 +67,9 @@ func (s starter) script() string {
 	directory, _ := s.modes()
 	var b strings.Builder
 	b.WriteString("umask 077; LC_ALL=C; export LC_ALL; ")
-	// The directory must be ours alone, else whoever can write there decides what runs.
-	b.WriteString(`look() { f="$1/$n"; if [ -f "$f" ] && [ -O "$1" ] && [ -O "$f" ]; then ` +
+	// The directory must be ours alone, else whoever can write there decides what runs. On a file system that has been mounted noexec since the
+	// agent came there, it may not be executed any more.
+	b.WriteString(`look() { f="$1/$n"; if [ -f "$f" ] && [ -x "$f" ] && [ -O "$1" ] && [ -O "$f" ]; then ` +
 		`is=$(stat -c "%i %s %y %z" "$f" 2>/dev/null); was=; { read -r was <"$1/.checked-$n"; } 2>/dev/null; ` +
 		`if [ -n "$is" ] && [ "$is" = "$was" ]; then ` + s.start(`"$f"`) + "; fi; " +
 		`case "$(sha256sum <"$f" 2>/dev/null)" in "$h "*) { echo "$is" >"$1/.checked-$n"; } 2>/dev/null; ` + s.start(`"$f"`) + ";; esac; fi; }; ")
