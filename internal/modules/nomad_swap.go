@@ -30,8 +30,8 @@ func nomadSwapModule() Module {
 			"The stop signal is one that cannot make a server leave or a client drain itself. A host that already runs the version is left alone. " + unitDoc,
 		Args: append([]Arg{
 			versionArg(),
-			{Name: "allow_leave", Kind: Boolean, Default: false, Doc: "Accept that the server leaves raft, where retry_join is configured; waits until it is a voter again."},
-			{Name: "stop_signal", Kind: String, Choices: []string{"KILL"}, Doc: "KILL stops the agent without letting it leave."},
+			{Name: "allow_leave", Kind: Boolean, Default: false, Doc: "Where no signal is safe, let the server leave raft, if it has retry_join; waits until it votes again. Not for one that is a client too, which would drain itself."},
+			{Name: "stop_signal", Kind: String, Choices: []string{"KILL"}, Doc: "KILL stops the agent by SIGKILL, which lets it neither leave nor drain itself; its tasks go on."},
 			{Name: "timeout", Kind: Duration, Default: "5m", Doc: "How long to wait for the right moment, and then for a client to register."},
 		}, acceptArgs()...),
 		Check: CheckFull,
