@@ -36,7 +36,7 @@ type foundNode struct {
 	Drain                                            bool
 }
 
-func (r *rig) nodes() map[string]foundNode {
+func (r *rig) foundNodes() map[string]foundNode {
 	r.t.Helper()
 	var list []foundNode
 	if err := r.lab.Call(r.t.Context(), "s1", "GET", "/v1/nodes", nil, &list); err != nil {
@@ -83,7 +83,7 @@ func (r *rig) disturb() {
 			t.Fatal(err)
 		}
 	}
-	nodes := r.nodes()
+	nodes := r.foundNodes()
 	call("/v1/node/"+nodes["c1"].ID+"/eligibility", map[string]any{"Eligibility": "ineligible"})
 	// An allocation that has no other place to go keeps the drain from ending.
 	call("/v1/jobs", map[string]any{"Job": map[string]any{
@@ -101,7 +101,7 @@ func (r *rig) disturb() {
 		t.Fatal(err)
 	}
 	r.eventually("the servers to miss c4 and c5, and c2 to be drained of what can move", 90*time.Second, func() bool {
-		nodes := r.nodes()
+		nodes := r.foundNodes()
 		return nodes["c4"].Status == "down" && nodes["c5"].Status == "down" && nodes["c2"].Drain && len(r.tasksOf("c2")) == 1
 	})
 }
@@ -144,7 +144,7 @@ func (r *rig) diesAndContinues() {
 // wantAsFound checks that the clients are to the servers what they were, where nobody else has changed it.
 func (r *rig) wantAsFound() {
 	r.t.Helper()
-	nodes := r.nodes()
+	nodes := r.foundNodes()
 	for host, want := range map[string]foundNode{
 		"c1": {Status: "ready", SchedulingEligibility: "ineligible"},
 		"c2": {Status: "ready", SchedulingEligibility: "ineligible", Drain: true},
