@@ -243,6 +243,12 @@ func (a *fakeAgent) Receive(_ context.Context, request wire.Request, _ any, into
 		case strings.HasSuffix(q.Path, ".hcl") && a.server:
 			_, err := io.WriteString(into, `data_dir = "/opt/nomad" server { enabled = true }`)
 			return err
+		case strings.HasSuffix(q.Path, ".hcl"):
+			_, err := io.WriteString(into, `data_dir = "/opt/nomad" client { enabled = true }`)
+			return err
+		case strings.HasSuffix(q.Path, "client-id"):
+			_, err := io.WriteString(into, "node-"+a.name)
+			return err
 		case strings.HasSuffix(q.Path, "node-id"):
 			_, err := io.WriteString(into, "id-"+a.name)
 			return err

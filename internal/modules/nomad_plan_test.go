@@ -66,7 +66,7 @@ func TestClientThatWasDownBeforeIsNotCountedAsOurFailure(t *testing.T) {
 			switch {
 			case counted && err == nil:
 				t.Error("a client that was ready and is down now is no failure")
-			case !counted && (err != nil || !strings.Contains(result.Message, "before the upgrade too, so that this is not counted as a failure")):
+			case !counted && (err != nil || !strings.Contains(result.Message, "it was not before the upgrade either, so that this is not counted as a failure")):
 				t.Errorf("%v, %+v", err, result)
 			}
 		})
@@ -92,4 +92,17 @@ func TestPlanTellsHowClientsWere(t *testing.T) {
 	if diff := cmp.Diff([]nomad.Batch{{Hosts: []string{"c1"}, Size: 1}, {Hosts: []string{"c2"}, Size: 1}}, got.Plan.Batches); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestClientThatIsDownIsStartedWithTheNewVersion(t *testing.T) {
+	c := newFakeCluster(t, 3, 1)
+	c.agent("c1").running, c.agent("c1").pid = false, 0
+	c.factsOfAll()
+	c.staged("1.11.0")
+	c.must("c1", "nomad_allocs", map[string]any{"state": "record"})
+	if message := c.must("c1", "nomad_swap", map[string]any{"version": "1.11.0", "timeout": "2s"}).Message; message != "an agent that does not run to 1.11.0, away for 300 ms" {
+		t.Error(message)
+	}
+	c.must("c1", "nomad_client_ready", map[string]any{"version": "1.11.0"})
+	c.must("c1", "nomad_allocs", map[string]any{"state": "verified"})
 }

@@ -66,6 +66,7 @@ type swapFact struct {
 	Region   string `json:"region"`
 	DataDir  string `json:"data_dir"`
 	Settled  bool   `json:"settled"` // the host needs no copies any more
+	WasDown  bool   `json:"was_down"`
 }
 
 // swap is one execution of nomad_swap.
@@ -356,7 +357,7 @@ func (s *swap) afterwards(ctx context.Context, outcome wire.SwapOutcome) error {
 	s.record.Gap = (outcome.Listening - outcome.Stopped) / int64(time.Millisecond)
 	s.record.Down = (outcome.Listening - outcome.Gone) / int64(time.Millisecond)
 	s.record.ServerID, s.record.NodeName = s.facts.ServerID, s.facts.NodeName
-	s.record.Region, s.record.DataDir = s.facts.Region, s.facts.DataDir
+	s.record.Region, s.record.DataDir, s.record.WasDown = s.facts.Region, s.facts.DataDir, s.down()
 	if s.facts.Client && !s.facts.Server {
 		return s.awaitRegistration(ctx)
 	}

@@ -137,6 +137,7 @@ func (s *swap) awaitRegistration(ctx context.Context) error {
 
 // registered checks the new agent and measures the pause up to its first heartbeat.
 func (s *swap) registered(ctx context.Context, ordered time.Time) []nomad.Problem {
+	s.meet(ctx)
 	state := nomad.ClientState{Own: s.ask(ctx, s.call.Name)}
 	if state.Own.Error == "" {
 		view := &state.Own.View
@@ -151,6 +152,20 @@ func (s *swap) registered(ctx context.Context, ordered time.Time) []nomad.Proble
 	}
 	state.Node, state.Error = s.node(ctx, s.facts.NodeID, s.call.Name)
 	return nomad.ClientReady(s.call.Name, nil, state, s.target, ordered)
+}
+
+// meet finds out where the new agent's API is, where nobody was there to be asked before the swap.
+func (s *swap) meet(ctx context.Context) {
+	if known, ok := s.cluster.facts(s.call.Name); ok && known.Running && known.API.Address != "" {
+		return
+	}
+	now, err := s.look(ctx, s.call.Name)
+	if err != nil || now.API.Address == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looked[s.call.Name] = now
 }
 
 // died says why the new agent cannot come up any more, or "".
