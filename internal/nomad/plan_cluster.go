@@ -381,7 +381,7 @@ func (p *planner) acceptedDown(survey Survey, name string, accept func(flag, for
 		return
 	}
 	voters := p.voters(survey)
-	accept(flag, "counts as dead: %d of %d voters are left, and %d are needed", voters-survey.votersGone(), voters, voters/2+1)
+	accept(flag, "counts as dead: %d of %d voters are left, and %d are needed", voters-len(survey.votersUnasked()), voters, voters/2+1)
 }
 
 // someHosts names a few hosts, and how many more there are.

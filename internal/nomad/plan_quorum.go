@@ -32,36 +32,55 @@ func (p *planner) quorum(survey Survey) {
 		return
 	}
 	led := slices.ContainsFunc(survey.Hosts, func(f HostFacts) bool { return f.Server && f.Leader })
-	voters, gone := p.voters(survey), survey.votersGone()+p.votersDown(survey)
-	left, majority := voters-gone-1, voters/2+1
+	missing := slices.Concat(survey.votersUnasked(), p.votersDown(survey))
+	voters := p.voters(survey)
+	left, majority := voters-len(missing)-1, voters/2+1
 	switch {
 	case !led && !p.options.Outage && p.stopsServer(survey):
 		p.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
 	case led && voters > 2 && left < majority && p.stopsVoter(survey):
-		p.refuse("", "repair the servers that cannot be reached or do not answer first", "stopping one more server would leave %d of %d voters, and the cluster needs %d", left, voters, majority)
+		p.refuse("", "repair the servers that cannot be reached or do not answer first",
+			"stopping one more server would leave %d of %d voters, and the cluster needs %d: %s", left, voters, majority, uncounted(missing))
 	case voters == 2 && !p.options.Outage && p.wantsVoter():
 		p.refuse("", "add a third server, or accept that the control plane pauses with --accept-outage", "two servers have no spare vote")
 	}
 }
 
-// votersGone counts the servers of the cluster that could not be reached; nothing here can repair those.
-func (s *Survey) votersGone() int {
-	gone := 0
-	for host := range s.Unreachable {
-		if member := s.memberAt(host); member != nil && member.Voter {
-			gone++
-		}
+// uncounted names the voters that do not count.
+func uncounted(missing []string) string {
+	if len(missing) == 0 {
+		return "there is none to spare"
 	}
-	return gone
+	slices.Sort(missing)
+	return someHosts(missing)
 }
 
-// votersDown counts voters that are down and that this plan does not repair.
-func (p *planner) votersDown(survey Survey) int {
-	down := 0
+// votersUnasked are the servers of the cluster that could not be asked; nothing here can repair those.
+func (s *Survey) votersUnasked() []string {
+	var unasked []string
+	for host := range s.Unreachable {
+		if member := s.memberAt(host); member != nil && member.Voter {
+			unasked = append(unasked, host+" cannot be asked")
+		}
+	}
+	return unasked
+}
+
+// votersDown are voters that are down and that this plan does not repair.
+func (p *planner) votersDown(survey Survey) []string {
+	var down []string
 	for _, step := range p.plan.Steps {
 		facts := survey.of(step.Host)
-		if step.server() && step.Voter && step.Action != ActionUpgrade && facts != nil && (!facts.Running || facts.CrashLooping || !facts.Answers) {
-			down++
+		if !step.server() || !step.Voter || step.Action == ActionUpgrade || facts == nil {
+			continue
+		}
+		switch {
+		case !facts.Running:
+			down = append(down, step.Host+" is down")
+		case facts.CrashLooping:
+			down = append(down, step.Host+" is started over and over")
+		case !facts.Answers:
+			down = append(down, step.Host+" does not answer")
 		}
 	}
 	return down

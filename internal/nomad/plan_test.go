@@ -201,7 +201,7 @@ func TestPlanRefusesWhatTheVotersLeftCannotSpare(t *testing.T) {
 		return NewPlan(s, version("1.11.0"), options)
 	}
 	dead := Accepted{Down: []string{"s1"}}
-	spare := "stopping one more server would leave 1 of 3 voters, and the cluster needs 2"
+	spare := "stopping one more server would leave 1 of 3 voters, and the cluster needs 2: s1 cannot be asked"
 	if plan := gone(Options{Accepted: dead}); Words(plan.Problems) == "" || plan.Problems[0].Text != spare {
 		t.Errorf("with s1 accepted as dead: %s", Words(plan.Problems))
 	}

@@ -61,9 +61,13 @@ func checkProgram(path, architecture string) error {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	defer file.Close()
-	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
-	if want := machines[architecture]; file.Machine != want {
-		return fmt.Errorf("%s is a program for %s, and the host is %s", path, file.Machine, architecture)
+	names := map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64"}
+	name := names[file.Machine]
+	if name == "" {
+		name = file.Machine.String()
+	}
+	if name != architecture {
+		return fmt.Errorf("%s is a program for %s, and the host is %s", path, name, architecture)
 	}
 	info, err := os.Stat(path)
 	if err != nil {

@@ -413,7 +413,7 @@ func TestFetchRefuses(t *testing.T) {
 			func(r *rig, s *server) {
 				s.tree = testrelease.TreeOf(t, r.key, "1.11.0", map[string][]byte{"amd64": testrelease.Program(t, "arm64", "1.11.0")})
 			},
-			[]string{"is a program for EM_AARCH64, and the host is amd64"},
+			[]string{"is a program for arm64, and the host is amd64"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,7 @@ func TestFindPicksByVersionAndArchitecture(t *testing.T) {
 			t.Errorf("%s %s: %s, %v", test.version, test.architecture, got, err)
 		}
 	}
-	if _, err := Find(dir, "1.10.5", "arm64"); err == nil || !strings.Contains(err.Error(), "EM_X86_64") {
+	if _, err := Find(dir, "1.10.5", "arm64"); err == nil || !strings.Contains(err.Error(), "is a program for amd64") {
 		t.Errorf("a binary for amd64 was found for arm64: %v", err)
 	}
 	if _, err := Find(t.TempDir(), "1.11.0", "amd64"); err == nil || !strings.Contains(err.Error(), "nomad_1.11.0_linux_amd64.zip") {
@@ -119,7 +119,7 @@ func TestPrepareRefuses(t *testing.T) {
 		sums    string
 		want    string
 	}{
-		"other architecture":  {"nomad", testrelease.Program(t, "arm64", ""), "", "EM_AARCH64"},
+		"other architecture":  {"nomad", testrelease.Program(t, "arm64", ""), "", "is a program for arm64, and the host is amd64"},
 		"not a program":       {"nomad", []byte("#!/bin/sh"), "", "not a Linux program"},
 		"damaged":             {"nomad", testrelease.Program(t, "amd64", "1.11.0"), strings.Repeat("0", 64) + "  nomad\n", "damaged"},
 		"zip of another":      {"x.zip", nil, "", "no member nomad"},
