@@ -32,7 +32,7 @@ func (p *planner) quorum(survey Survey) {
 		return
 	}
 	led := slices.ContainsFunc(survey.Hosts, func(f HostFacts) bool { return f.Server && f.Leader })
-	missing := slices.Concat(survey.votersUnasked(), p.votersDown(survey))
+	missing := slices.Sorted(slices.Values(append(survey.votersUnasked(), p.votersDown(survey)...)))
 	voters := p.voters(survey)
 	left, majority := voters-len(missing)-1, voters/2+1
 	switch {
@@ -40,19 +40,10 @@ func (p *planner) quorum(survey Survey) {
 		p.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
 	case led && voters > 2 && left < majority && p.stopsVoter(survey):
 		p.refuse("", "repair the servers that cannot be reached or do not answer first",
-			"stopping one more server would leave %d of %d voters, and the cluster needs %d: %s", left, voters, majority, uncounted(missing))
+			"stopping one more server would leave %d of %d voters, and the cluster needs %d: %s", left, voters, majority, someHosts(missing))
 	case voters == 2 && !p.options.Outage && p.wantsVoter():
 		p.refuse("", "add a third server, or accept that the control plane pauses with --accept-outage", "two servers have no spare vote")
 	}
-}
-
-// uncounted names the voters that do not count.
-func uncounted(missing []string) string {
-	if len(missing) == 0 {
-		return "there is none to spare"
-	}
-	slices.Sort(missing)
-	return someHosts(missing)
 }
 
 // votersUnasked are the servers of the cluster that could not be asked; nothing here can repair those.
