@@ -140,7 +140,7 @@ func (r *rig) cutInGap() {
 	if err := r.lab.Heal(r.t.Context(), "s1"); err != nil {
 		r.t.Fatal(err)
 	}
-	wantAnswer(r.t, s.end(r.t, 2*time.Minute), exitOK, "s1 is the only server: the control plane pauses")
+	wantAnswer(r.t, s.end(r.t, 2*time.Minute), exitOK, "s1 is the only server that votes: the control plane pauses")
 }
 
 // bastionKilledInGap kills drover, and everything of it on the host, the transaction included.
