@@ -148,7 +148,7 @@ func (r *rig) pictureTurnsRed(p *pictures) {
 			r.onHost("c2", "sh", "-c", "mkdir -p /run/systemd/system/nomad.service.d && echo '[Service]' > /run/systemd/system/nomad.service.d/test.conf")
 		}},
 		{"c3", "an agent restarted", "InvocationID", func() { r.onHost("c3", "systemctl", "restart", "nomad") }},
-		{"s1", "an entry in the log", "raft last_log_index", func() {
+		{theCluster, "an entry in the log", lastIndex, func() {
 			in := map[string]any{"Namespaces": []any{}, "Name": "control", "Description": "a control"}
 			if err := r.lab.Call(r.t.Context(), "s1", "PUT", "/v1/namespace/control", in, nil); err != nil {
 				r.t.Fatal(err)
@@ -157,7 +157,7 @@ func (r *rig) pictureTurnsRed(p *pictures) {
 	} {
 		before := p.calm(r.t)
 		change.do()
-		after := p.take(r.t)
+		after := p.take(r.t, 0)
 		seen := false
 		for name, state := range before[change.host] {
 			seen = seen || strings.Contains(name, change.want) && after[change.host][name] != state

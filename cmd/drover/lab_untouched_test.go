@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -39,6 +40,7 @@ var movesByItself = []string{
 	"opt/nomad/server", // raft's log and the keyring; the index tells whether they were written to
 	"opt/nomad/client", // the client's database
 	"opt/nomad/alloc",  // logs of tasks
+	"tmp/snapshot",     // by way of which the leader makes a snapshot, before the new binary is staged
 }
 
 // pictures remembers the content of files by their inode and ctime, which the kernel moves at every change and nobody
@@ -51,8 +53,9 @@ type pictures struct {
 
 func (r *rig) pictures() *pictures { return &pictures{r: r, sums: map[string]string{}} }
 
-// take looks at everything. Hosts that are off the network are looked at like the others, from below.
-func (p *pictures) take(t testing.TB) picture {
+// take looks at everything, since an index of raft's log (0: the beginning). Hosts that are off the network are looked at like the
+// others, from below.
+func (p *pictures) take(t testing.TB, since uint64) picture {
 	t.Helper()
 	hosts := p.r.lab.Hosts()
 	views := make([]map[string]string, len(hosts))
@@ -69,6 +72,7 @@ func (p *pictures) take(t testing.TB) picture {
 		}
 		all[host.Name] = views[i]
 	}
+	all[theCluster] = p.cluster(t, since)
 	return all
 }
 
@@ -114,7 +118,7 @@ func (p *pictures) line(line string, view map[string]string) {
 	view["nomad.service "+name] = value
 }
 
-// log is what the agent has in raft's log, by its own word. On an idle cluster no index moves: heartbeats are not written.
+// log is the agent's process, and what a server says of raft.
 func (p *pictures) log(t testing.TB, host lab.Host, view map[string]string) {
 	if pid, err := p.r.lab.AgentPID(host.Name); err == nil {
 		view["agent process"] = fmt.Sprint(pid)
@@ -122,16 +126,64 @@ func (p *pictures) log(t testing.TB, host lab.Host, view map[string]string) {
 	if host.Role != lab.Server {
 		return
 	}
-	var self struct {
-		Stats struct{ Raft map[string]string }
-	}
-	if err := p.r.lab.Call(t.Context(), host.Name, "GET", "/v1/agent/self", nil, &self); err != nil {
+	stats, err := p.raft(t, host.Name)
+	if err != nil {
 		view["raft"] = "does not answer"
 		return
 	}
-	for _, name := range []string{"state", "term", "last_log_index", "last_log_term", "commit_index", "latest_configuration"} {
-		view["raft "+name] = self.Stats.Raft[name]
+	for _, name := range []string{"state", "term", "last_log_term", "latest_configuration"} {
+		view["raft "+name] = stats[name]
 	}
+}
+
+func (p *pictures) raft(t testing.TB, host string) (map[string]string, error) {
+	var self struct {
+		Stats struct{ Raft map[string]string }
+	}
+	err := p.r.lab.Call(t.Context(), host, "GET", "/v1/agent/self", nil, &self)
+	return self.Stats.Raft, err
+}
+
+// theCluster is the place of a picture for what belongs to no one host, and lastIndex that of the last entry in raft's log. On an
+// idle cluster it does not move: heartbeats are not written.
+const (
+	theCluster = "the cluster"
+	lastIndex  = "last log index"
+)
+
+// cluster is the end of raft's log, and how the servers see each client. A client writes by itself when it registers, and the servers
+// when they miss one: those entries, after the index since, are left out of account.
+func (p *pictures) cluster(t testing.TB, since uint64) map[string]string {
+	t.Helper()
+	view := map[string]string{}
+	var last uint64
+	speaker := ""
+	for _, host := range p.r.lab.Hosts() {
+		if host.Role != lab.Server {
+			continue
+		}
+		stats, err := p.raft(t, host.Name)
+		index, parseErr := strconv.ParseUint(stats["last_log_index"], 10, 64)
+		if err == nil && parseErr == nil && index >= last {
+			last, speaker = index, host.Name
+		}
+	}
+	var nodes []struct {
+		Name, SchedulingEligibility string
+		Drain                       bool
+		ModifyIndex                 uint64
+	}
+	if err := p.r.lab.Call(t.Context(), speaker, "GET", "/v1/nodes?stale", nil, &nodes); err != nil {
+		t.Fatalf("ask %s about the clients: %v", speaker, err)
+	}
+	for _, node := range nodes {
+		view["client "+node.Name] = fmt.Sprintf("%s, drains: %t", node.SchedulingEligibility, node.Drain)
+		if since > 0 && node.ModifyIndex > since {
+			last--
+		}
+	}
+	view[lastIndex] = fmt.Sprint(last)
+	return view
 }
 
 // files walks what was written on a host since its root was shared with others, which is every file that can have changed.
@@ -229,7 +281,11 @@ func holdsExcepted(path string) bool {
 // want compares with how everything is now.
 func (p *pictures) want(t testing.TB, before picture) {
 	t.Helper()
-	after := p.take(t)
+	since, err := strconv.ParseUint(before[theCluster][lastIndex], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := p.take(t, since)
 	for _, host := range slices.Sorted(maps.Keys(before)) {
 		if diff := cmp.Diff(before[host], after[host]); diff != "" {
 			t.Errorf("%s was touched (-before +after):\n%s", host, diff)
@@ -241,17 +297,7 @@ func (p *pictures) want(t testing.TB, before picture) {
 func (p *pictures) calm(t testing.TB) picture {
 	t.Helper()
 	const rest = 1500 * time.Millisecond
-	index := func() string {
-		var text string
-		for _, host := range p.r.lab.Hosts() {
-			if host.Role == lab.Server {
-				view := map[string]string{}
-				p.log(t, host, view)
-				text += fmt.Sprintln(host.Name, view)
-			}
-		}
-		return text
-	}
+	index := func() string { return p.cluster(t, 0)[lastIndex] }
 	last, since := index(), time.Now()
 	p.r.with(t.(*testing.T)).eventually("the cluster to come to rest", time.Minute, func() bool {
 		if now := index(); now != last {
@@ -259,5 +305,5 @@ func (p *pictures) calm(t testing.TB) picture {
 		}
 		return time.Since(since) > rest
 	})
-	return p.take(t)
+	return p.take(t, 0)
 }

@@ -115,3 +115,18 @@ func TestPlanExcludesAServerThatCannotBeAsked(t *testing.T) {
 		t.Error(words)
 	}
 }
+
+func TestPlanDoesNotCallAClusterLeaderlessWhoseLeaderWasNotAsked(t *testing.T) {
+	s := survey()
+	for i := range s.Hosts {
+		s.Hosts[i].Leader = false
+	}
+	s.Raft.Servers[0].Leader = true
+	for _, outage := range []bool{false, true} {
+		plan := NewPlan(s, version("1.11.0"), Options{Accepted: Accepted{Outage: outage}})
+		words := Words(plan.Problems)
+		if !strings.Contains(words, "leads the cluster and could not be asked") || strings.Contains(words, "no server says that it leads") {
+			t.Errorf("an outage accepted: %t: %s", outage, words)
+		}
+	}
+}

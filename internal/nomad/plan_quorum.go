@@ -36,6 +36,8 @@ func (p *planner) quorum(survey Survey) {
 	voters := p.voters(survey)
 	left, majority := voters-len(missing)-1, voters/2+1
 	switch {
+	case !led && survey.leaderUnasked() != "" && p.stopsServer(survey):
+		p.refuse("", "make that server reachable from here, and part of the inventory", "%s leads the cluster and could not be asked, so that nothing is known of the quorum", survey.leaderUnasked())
 	case !led && !p.options.Outage && p.stopsServer(survey):
 		p.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
 	case led && voters > 2 && left < majority && p.stopsVoter(survey):
@@ -44,6 +46,16 @@ func (p *planner) quorum(survey Survey) {
 	case voters == 2 && !p.options.Outage && p.wantsVoter():
 		p.refuse("", "add a third server, or accept that the control plane pauses with --accept-outage", "two servers have no spare vote")
 	}
+}
+
+// leaderUnasked is the server that leads by the word of another one, "" when none does.
+func (s *Survey) leaderUnasked() string {
+	for _, member := range s.Raft.Servers {
+		if member.Leader {
+			return member.name()
+		}
+	}
+	return ""
 }
 
 // votersUnasked are the servers of the cluster that could not be asked; nothing here can repair those.
