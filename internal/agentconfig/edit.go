@@ -22,7 +22,7 @@ func Set(text []byte, path Path, v Value) ([]byte, error) {
 		line, column := f.position(found.wrong.start)
 		return nil, fmt.Errorf("%s is a %s at %d:%d, so that %s cannot be set", strings.Join(found.wrong.keys, " "), found.wrong.value.Kind, line, column, path)
 	}
-	at := splice{start: -1}
+	var at splice
 	if n := len(found.items); n > 0 {
 		old := &found.items[n-1].value
 		line, column := f.position(old.start)

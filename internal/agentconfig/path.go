@@ -104,7 +104,7 @@ func (p Path) isMap() bool { return p.among("client.options", "client.meta", "cl
 
 // labelled tells whether blocks of this name have a label.
 func (p Path) labelled() bool {
-	return p.among("plugin", "client.host_volume", "client.host_network", "audit.sink", "audit.filter")
+	return p.among("plugin", "keyring", "client.host_volume", "client.host_network", "audit.sink", "audit.filter")
 }
 
 func (p Path) among(names ...string) bool {

@@ -179,10 +179,11 @@ func (r *found) search(b *block, path Path, depth int) {
 		r.block, r.depth = b, depth
 	}
 	for _, it := range b.items {
-		if rest := len(path) - depth; len(it.keys) > rest && path.startsWith(depth, it.keys[:rest]) {
-			r.wrong = it
-		}
 		if !path.startsWith(depth, it.keys) {
+			// A block with a label beside one without is no configuration.
+			if len(it.keys) > 1 && path.startsWith(depth, it.keys[:1]) && !path[:depth+1].labelled() {
+				r.wrong = it
+			}
 			continue
 		}
 		if below := depth + len(it.keys); below == len(path) {
