@@ -173,6 +173,7 @@ type Node struct {
 	Status      string            `json:"status"`      // initializing, ready, down, disconnected
 	Eligibility string            `json:"eligibility"` // eligible, ineligible
 	Draining    bool              `json:"draining"`
+	LastDrain   Drain             `json:"last_drain"`
 	Version     string            `json:"version"` // attribute nomad.version
 	Datacenter  string            `json:"datacenter"`
 	Drivers     map[string]Driver `json:"drivers"`
@@ -195,14 +196,20 @@ func AskNode(ctx context.Context, client *api.Client, id string) (Node, error) {
 		DrainStrategy                                       any
 		Attributes                                          map[string]string
 		Drivers                                             map[string]Driver
+		LastDrain                                           *Drain
+		Events                                              []nodeEvent
 	}
 	if err := get(ctx, client, "/v1/node/"+url.PathEscape(id), &answer); err != nil {
 		return Node{}, err
 	}
+	if answer.LastDrain == nil {
+		answer.LastDrain = &Drain{}
+	}
+	answer.LastDrain.Overruled = overruled(*answer.LastDrain, answer.Events)
 	return Node{
 		ID: answer.ID, Name: answer.Name, Status: answer.Status, Eligibility: answer.SchedulingEligibility,
 		Draining: answer.Drain || answer.DrainStrategy != nil, Version: answer.Attributes["nomad.version"],
-		Datacenter: answer.Datacenter, Drivers: answer.Drivers,
+		Datacenter: answer.Datacenter, Drivers: answer.Drivers, LastDrain: *answer.LastDrain,
 	}, nil
 }
 
@@ -215,6 +222,7 @@ type NodeSummary struct {
 	SchedulingEligibility string
 	Version               string
 	Drain                 bool
+	LastDrain             *Drain
 }
 
 // AskNodes lists the clients that the servers know.
@@ -227,10 +235,32 @@ func AskNodes(ctx context.Context, client *api.Client) ([]NodeSummary, error) {
 // Alloc is one allocation of a client.
 type Alloc struct {
 	ID            string
-	Name          string
+	Name          string // JOB.GROUP[INDEX]
+	Namespace     string
+	JobID         string
+	TaskGroup     string
 	ClientStatus  string // pending, running, complete, failed, lost, unknown
 	DesiredStatus string // run, stop, evict
 	TaskStates    map[string]struct{ State string }
+	Job           *struct{ Type string } // service, batch, system, sysbatch
+}
+
+// Terminal tells whether the client has ended it.
+func (a *Alloc) Terminal() bool {
+	return a.ClientStatus == "complete" || a.ClientStatus == "failed" || a.ClientStatus == "lost"
+}
+
+// System tells whether its job runs on every client, as those do that a drain may leave alone.
+func (a *Alloc) System() bool {
+	return a.Job != nil && (a.Job.Type == "system" || a.Job.Type == "sysbatch")
+}
+
+// Short names it for a person: by its name, which says job, group and index, or else by its id.
+func (a *Alloc) Short() string {
+	if a.Name == "" {
+		return fmt.Sprintf("%.8s", a.ID)
+	}
+	return a.Name
 }
 
 // AskAllocs lists the allocations of a client.
