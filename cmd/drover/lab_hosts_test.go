@@ -5,32 +5,67 @@ package main
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"drover/internal/event"
 	"drover/internal/lab"
 	"drover/internal/nomad"
 )
 
-// Hosts that are server and client go with the servers, the leader last, and keep their tasks.
+// Hosts that are server and client go with the servers, the leader last, must be well as both, and keep their tasks.
 func TestLabCombined(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 3, Combined: true, Job: true}, "drover")
 	leader, followers := r.roles()
-	if diff := cmp.Diff(append(followers, leader), r.planned()); diff != "" {
+	order := append(followers, leader)
+	if diff := cmp.Diff(order, r.planned()); diff != "" {
 		t.Errorf("the plan's order (-want +got):\n%s", diff)
 	}
 	tasks := r.tasks()
-	r.upgradeUnfelt()
+	var a answer
+	report := r.watched(func() { a = r.upgrade("--output", "json") })
+	wantAnswer(t, a, exitOK)
+	wantOrder(t, report, order...)
+	for _, problem := range report.Problems() {
+		t.Error(problem)
+	}
+	if report.Tasks != len(tasks) {
+		t.Errorf("%d tasks were watched, of %d", report.Tasks, len(tasks))
+	}
+	var want []string
+	for _, host := range order {
+		want = append(want, host+" nomad_swap", host+" nomad_server_healthy", host+" nomad_client_ready")
+	}
+	if diff := cmp.Diff(want, done(t, a, "nomad_swap", "nomad_server_healthy", "nomad_client_ready")); diff != "" {
+		t.Errorf("what was done, in order (-want +got):\n%s", diff)
+	}
 	r.wantTasks(tasks)
 	r.wantNothingLeft()
-	for _, host := range r.agentHosts() {
+	for _, host := range order {
 		r.wantRuns(host, newVersion)
 		r.ready(host, newVersion)
 	}
 	r.secondRunChangesNothing()
+}
+
+// done lists on which host which of the modules succeeded, in order, as --output json has it.
+func done(t testing.TB, a answer, modules ...string) []string {
+	t.Helper()
+	var found []string
+	for line := range strings.Lines(a.out) {
+		var e event.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if e.Kind == event.HostResult && e.Status == event.OK && slices.Contains(modules, e.Module) {
+			found = append(found, e.Host+" "+e.Module)
+		}
+	}
+	return found
 }
 
 // planned are the hosts that a plan would upgrade, in its order.
@@ -60,7 +95,7 @@ func TestLabOneServer(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 1, Clients: 1, Job: true, LeaveOnInterrupt: true, DrainOnShutdown: true}, "drover")
 	tasks := r.tasks()
 	a := r.run("plan", "--to", newVersion)
-	wantAnswer(t, a, exitChanges, "s1 is the only server: the control plane pauses", "stopped with SIGTERM")
+	wantAnswer(t, a, exitChanges, "s1 is the only server that votes: the control plane pauses", "stopped with SIGTERM")
 	wantAnswer(t, r.upgrade(), exitOK)
 	r.wantVersion(newVersion)
 	for _, host := range r.agentHosts() {
@@ -115,12 +150,14 @@ func (r *rig) stabilization(host, time string) {
 
 // quietFor is how long a server stays without a vote. Autopilot takes no notice of the time before the leader has led for a tenth
 // more than that (raft-autopilot 0.1.6, ServerStabilizationTime), and in Nomad's community edition nothing else withholds a vote.
-const quietFor = 30 * time.Second
+const quietFor = 45 * time.Second
 
 // nonVoter makes one server leave and come back into a cluster that gives no votes, as read replicas have none.
 func (r *rig) nonVoter(up time.Time) {
 	leader, followers := r.roles()
 	quiet, next := followers[3], followers[2]
+	// The upgrade must not take longer than that, so the binary is there before.
+	r.must("run", r.stagePlaybook(quiet+":"+next, r.binary))
 	r.stabilization(leader, quietFor.String())
 	r.eventually("autopilot to have looked long enough", quietFor, func() bool { return time.Since(up) > quietFor*11/10 })
 	r.onHost(quiet, "sh", "-c", "systemctl kill -s TERM nomad; while systemctl is-active -q nomad; do sleep 0.1; done; systemctl start nomad")
@@ -175,9 +212,8 @@ func (r *rig) acceptedDead() {
 			maps.Copy(before, r.mainPID(host))
 		}
 	}
-	for _, args := range [][]string{{"--timeout", "3"}, {"--timeout", "3", "--limit", limit}, {"--timeout", "3", "--skip-unreachable"}} {
-		wantAnswer(r.t, r.upgrade(args...), exitRefused, dead, "--accept-down")
-	}
+	wantAnswer(r.t, r.run("plan", "--to", newVersion, "--timeout", "3", "--skip-unreachable"), exitRefused, dead, "--accept-down")
+	wantAnswer(r.t, r.upgrade("--timeout", "3", "--limit", limit), exitRefused, dead, "--accept-down")
 	r.wantUntouched(before)
 	wantAnswer(r.t, r.upgrade("--timeout", "3", "--limit", limit, "--accept-down", dead), exitOK, dead)
 	delete(before, followers[1])
