@@ -196,6 +196,14 @@ func unreachableRefusals() []refusal {
 			code: exitRefused, words: []string{"s3", "connection refused", "--accept-down"},
 		},
 		{
+			name: "no server that can be reached", heal: on("s3", start), command: and("--skip-unreachable"),
+			plant: func(r *rig) *rig {
+				r.onHost("s3", "sh", "-c", stop)
+				return inventoried(func(text string) string { return without(without(text, "s1 "), "s2 ") })(r)
+			},
+			code: exitRefused, words: []string{"s3", "no server could be asked", "repair the connections to the servers", "nothing was touched"},
+		},
+		{
 			name: "an unreachable client", plant: planted(cut), heal: heal,
 			code: exitRefused, words: []string{"c3", "--skip-unreachable", "nothing was touched"},
 		},

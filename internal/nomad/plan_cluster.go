@@ -23,8 +23,12 @@ const KindAcceptedDown = "accepted_down"
 
 // unreachable judges hosts that could not be asked. One that is a server of the cluster counts whatever the limit says.
 func (p *planner) unreachable(survey Survey) {
-	if len(survey.Hosts) == 0 && len(survey.Unreachable) > 0 && p.options.SkipUnreachable {
+	switch {
+	case !p.options.SkipUnreachable || len(survey.Unreachable) == 0:
+	case len(survey.Hosts) == 0:
 		p.refuse("", "repair the connections", "none of the hosts could be asked, so that there is nobody to go on with")
+	case !slices.ContainsFunc(survey.Hosts, func(f HostFacts) bool { return f.Server && f.Answers }):
+		p.refuse("", "repair the connections to the servers", "no server could be asked, so that nobody knows which of the unreachable hosts is a client and may be skipped")
 	}
 	for _, host := range sortedKeys(survey.Unreachable) {
 		failed := survey.Unreachable[host]

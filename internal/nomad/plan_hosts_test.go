@@ -130,3 +130,16 @@ func TestPlanDoesNotCallAClusterLeaderlessWhoseLeaderWasNotAsked(t *testing.T) {
 		}
 	}
 }
+
+func TestPlanSkipsNobodyWhileNoServerCanBeAsked(t *testing.T) {
+	s := survey()
+	s.Unreachable = map[string]LookFailure{}
+	for _, facts := range s.Hosts[:3] {
+		s.Unreachable[facts.Host] = noSSH()
+	}
+	s.Hosts, s.Raft, s.Members = s.Hosts[3:], RaftConfiguration{}, nil
+	plan := NewPlan(s, version("1.11.0"), Options{SkipUnreachable: true})
+	if words := Words(plan.Problems); !strings.Contains(words, "no server could be asked") {
+		t.Errorf("servers would be skipped like clients: %s: %s", plan.Verdict(), words)
+	}
+}
