@@ -77,11 +77,13 @@ func (r *run) preparePlay(play *playbooks.Play) (*playRun, error) {
 		return nil, err
 	}
 	if play.MaxFailPercentage != nil {
-		percent, err := s.number("max_fail_percentage", play.MaxFailPercentage, 0)
+		percent, err := s.number("max_fail_percentage", play.MaxFailPercentage, -1)
 		if err != nil {
 			return nil, err
 		}
-		p.maxFail = &percent
+		if percent >= 0 { // not one that renders to omit
+			p.maxFail = &percent
+		}
 	}
 	p.mayBeEmpty = namesAny(p.pattern, r.MadeGroups)
 	return p, p.indexHandlers(s)

@@ -80,6 +80,9 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 		}
 	}
 	vars.Set("batches", expression.FromGo(batchSizes(plan)))
+	if plan.MaxFailPercentage != nil {
+		vars.Set("max_fail_percentage", *plan.MaxFailPercentage) // of the play's own hosts, those that are skipped taken off
+	}
 	sink, done := u.sink(s)
 	defer done()
 	summary, err := u.recorded(ctx, fl, book, vars, sink, asked{command: "upgrade", target: "Nomad " + u.to, plan: plan})

@@ -27,6 +27,7 @@ type upgradeFlags struct {
 	clients    bool
 	batch      string
 	perDC      int
+	maxFail    float64
 	stopSignal string
 	allowLeave bool
 	outage     bool
@@ -50,6 +51,7 @@ func (u *upgradeFlags) register(c *cobra.Command) {
 	flags.BoolVar(&u.clients, "clients", false, "only clients")
 	flags.StringVar(&u.batch, "batch", "10%", "clients at once after the first one: a number or a percentage")
 	flags.IntVar(&u.perDC, "batch-per-datacenter", 5, "clients at once in one datacenter")
+	flags.Float64Var(&u.maxFail, "max-fail-percentage", -1, "the share of the clients that may fail or be skipped; without it the first that fails ends the run")
 	flags.StringVar(&u.stopSignal, "stop-signal", "", "KILL: stop all agents of this run with SIGKILL, for those that any other signal makes leave or drain; choose them with --limit")
 	flags.BoolVar(&u.allowLeave, "allow-leave", false, "where no signal is safe: let a server leave raft when it stops, and wait until it votes again (it needs retry_join to come back)")
 	flags.BoolVar(&u.outage, "accept-outage", false, "go on where the control plane will pause because there is no spare vote")
@@ -76,6 +78,9 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	}
 	if _, err := nomad.Batches(nil, u.batch, u.perDC); err != nil {
 		return nil, usageError("--batch: %w", err)
+	}
+	if u.maxFail > 100 {
+		return nil, usageError("--max-fail-percentage is at most 100, not %g", u.maxFail)
 	}
 	if strings.HasPrefix(u.binary, "http://") || strings.HasPrefix(u.binary, "https://") {
 		return nil, usageError("--binary takes a file, not a URL: --mirror URL fetches a release and checks its signature")
@@ -108,6 +113,9 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	vars.Set("accept_down", expression.FromGo(u.down))
 	vars.Set("skip_unreachable", u.skip)
 	vars.Set("allow_unsupported_skip", u.skipMinors)
+	if u.maxFail >= 0 {
+		vars.Set("max_fail_percentage", u.maxFail)
+	}
 	vars.Set("accept_notes", expression.FromGo(u.notes))
 	vars.Set("mirror", u.mirror)
 	vars.Set("release_key", releaseKey)

@@ -31,6 +31,7 @@ func nomadPreflightModule() Module {
 			{Name: "hosts", Kind: List, Doc: "Plan only these hosts; the others are looked at and left alone. Without it: all."},
 			{Name: "skip_unreachable", Kind: Boolean, Default: false, Doc: "Go on without hosts that cannot be reached, except servers of the cluster."},
 			{Name: "batch", Kind: String, Default: "10%", Doc: "Clients at once after the first one: a number or a percentage of all that are to be upgraded."},
+			{Name: "max_fail_percentage", Kind: Number, Doc: "The share of the clients that may fail or be skipped; without it the first that fails ends the run."},
 			{Name: "batch_per_datacenter", Kind: Integer, Default: 5, Doc: "Clients at once in one datacenter."},
 			{Name: "accept_notes", Kind: List, Doc: "Upgrade notes that are accepted, by the ids that refusals name."},
 		}, append(binaryArgs(), acceptArgs()...)...),
@@ -85,7 +86,7 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 }
 
 func planOptions(call *Call) nomad.Options {
-	return nomad.Options{
+	options := nomad.Options{
 		Servers: call.Args.String("only") == "servers", Clients: call.Args.String("only") == "clients",
 		Accepted:        accepted(call),
 		SignalOptions:   nomad.SignalOptions{AllowLeave: call.Args.Bool("allow_leave"), Stop: call.Args.String("stop_signal")},
@@ -95,6 +96,11 @@ func planOptions(call *Call) nomad.Options {
 		AcceptNotes:     call.Args.Strings("accept_notes"),
 		Batch:           call.Args.String("batch"), PerDatacenter: int(call.Args.Int("batch_per_datacenter")),
 	}
+	if call.Args.Has("max_fail_percentage") {
+		percentage := call.Args.Float("max_fail_percentage")
+		options.MaxFailPercentage = &percentage
+	}
+	return options
 }
 
 // binaries makes the new binaries ready for the machine types of the hosts to upgrade: it fetches and verifies what nomad_stage will send. Hosts

@@ -53,6 +53,9 @@ type Options struct {
 	// how many of them in one datacenter (0: 5).
 	Batch         string
 	PerDatacenter int
+	// MaxFailPercentage is the share of the clients that may fail or be skipped before the run stops; nil: it stops at the first
+	// that fails.
+	MaxFailPercentage *float64
 }
 
 func (o *Options) leavesOut(host string) bool {
@@ -113,6 +116,8 @@ type Plan struct {
 	Problems  []Problem      `json:"problems"`
 	// NotUpgraded are hosts that stay as they are although they were asked for: skipped because they cannot be reached, or dead.
 	NotUpgraded []Problem `json:"not_upgraded"`
+	// MaxFailPercentage is what is left of the allowed failures, as a share of the clients in the batches; null: the first ends the run.
+	MaxFailPercentage *float64 `json:"max_fail_percentage"`
 }
 
 // Verdicts of a plan.
@@ -150,6 +155,7 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 	p.pauses(survey)
 	p.accepted(survey)
 	p.continues(survey)
+	p.budget()
 	p.plan.Problems, p.plan.Warnings, p.plan.NotUpgraded = sorted(p.plan.Problems), sorted(p.plan.Warnings), sorted(p.plan.NotUpgraded)
 	batches, err := Batches(p.plan.Steps, options.Batch, options.PerDatacenter)
 	if err != nil {
