@@ -38,6 +38,38 @@ func names(t *testing.T, dir string) string {
 	return strings.Join(all, " ")
 }
 
+// A file is not replaced by who has read other content than it has now.
+func TestWriteReplaces(t *testing.T) {
+	c := inProcess(t, Options{})
+	dir := t.TempDir()
+	path := filepath.Join(dir, "nomad.hcl")
+	for name, before := range map[string]string{"other content": "two", "it is gone": ""} {
+		os.Remove(path)
+		if before != "" {
+			if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		request := writeRequest(path, "three")
+		request.Replaces = writeRequest(path, "one").SHA256
+		request.Backup = true
+		if _, err := try[wire.WriteResult](c, request, []byte("three")); !wire.IsKind(err, wire.KindStale) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, _ := os.ReadFile(path); string(got) != before || strings.Contains(names(t, dir), "~") {
+			t.Errorf("%s: %q, %s", name, got, names(t, dir))
+		}
+	}
+	if err := os.WriteFile(path, []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	request := writeRequest(path, "three")
+	request.Replaces = writeRequest(path, "one").SHA256
+	if got := get[wire.WriteResult](t, c, request, []byte("three")); !got.Changed {
+		t.Error("the content that was read: changed is false")
+	}
+}
+
 func TestWrite(t *testing.T) {
 	c := inProcess(t, Options{})
 	dir := t.TempDir()

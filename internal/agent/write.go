@@ -38,6 +38,9 @@ func write(ctx context.Context, c *call, request wire.Write) (wire.WriteResult, 
 	if existing.Exists && request.NoClobber {
 		return wire.WriteResult{}, nil
 	}
+	if err := c.agent.unchanged(ctx, path, existing, request.Replaces); err != nil {
+		return wire.WriteResult{}, err
+	}
 	if existing.Exists && existing.Size == request.Size && request.SHA256 != "" {
 		sum, _, err := c.agent.cache.hash(ctx, path)
 		if err != nil {
@@ -70,6 +73,25 @@ func write(ctx context.Context, c *call, request wire.Write) (wire.WriteResult, 
 		return wire.WriteResult{}, err
 	}
 	return result, nil
+}
+
+// unchanged refuses to replace a file that is not the one that the caller has read. "" replaces anything.
+func (a *Agent) unchanged(ctx context.Context, path string, existing wire.StatResult, sum string) error {
+	if sum == "" {
+		return nil
+	}
+	if existing.Exists {
+		now, _, err := a.cache.hash(ctx, path)
+		if err != nil {
+			return err
+		}
+		if now == sum {
+			return nil
+		}
+	}
+	changed := failure(wire.KindStale, "%s has changed since it was read", path)
+	changed.Hint = "somebody else is at work on it; nothing was written, run again"
+	return changed
 }
 
 // writeTarget follows a symbolic link, so that writing to one replaces the file that it means and not the link.

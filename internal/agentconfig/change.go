@@ -84,11 +84,18 @@ func DropIn(sources []Source, argv []string, directory, name string, key Path, w
 		return nil, fmt.Errorf("%q is not the name of a file that Nomad loads: want a name that ends in .hcl or .json", name)
 	}
 	file := path.Join(directory, name)
-	c, err := newChange(withFile(sources, directory, file), argv, key)
+	isNew := !slices.ContainsFunc(sources, func(s Source) bool { return s.Path == file })
+	if isNew {
+		empty := ""
+		if strings.HasSuffix(name, ".json") {
+			empty = "{\n}\n"
+		}
+		sources = WithFile(sources, file, []byte(empty))
+	}
+	c, err := newChange(sources, argv, key)
 	if err != nil {
 		return nil, err
 	}
-	isNew := len(c.sources) > len(sources)
 	if want == nil {
 		err := c.put(file, func(text []byte) ([]byte, error) { return Unset(text, key) })
 		return c.edits, err
@@ -117,27 +124,23 @@ func DropIn(sources []Source, argv []string, directory, name string, key Path, w
 	return nil, fmt.Errorf("%s sets %s, and comes after %s: give the drop-in a name that sorts behind it, or edit that file (where: deciding)", decides.Where(), key, file)
 }
 
-// withFile adds an empty file where the agent would load it: in its directory, in the order of names.
-func withFile(sources []Source, directory, file string) []Source {
+// WithFile adds a file where the agent would load it: in its directory, in the order of names; at the end where no other file of the
+// directory is among the sources.
+func WithFile(sources []Source, file string, text []byte) []Source {
 	at := -1
 	for i, source := range sources {
 		switch {
-		case source.Path == file:
-			return sources
-		case path.Dir(source.Path) == path.Clean(directory) && source.Path < file:
+		case path.Dir(source.Path) != path.Dir(file):
+		case source.Path < file:
 			at = i + 1
-		case path.Dir(source.Path) == path.Clean(directory) && at < 0:
+		case at < 0:
 			at = i
 		}
 	}
 	if at < 0 {
 		at = len(sources)
 	}
-	empty := Source{Path: file}
-	if strings.HasSuffix(file, ".json") {
-		empty.Text = []byte("{\n}\n")
-	}
-	return slices.Insert(slices.Clone(sources), at, empty)
+	return slices.Insert(slices.Clone(sources), at, Source{Path: file, Text: text})
 }
 
 // change collects edits.

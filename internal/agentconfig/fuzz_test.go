@@ -116,10 +116,26 @@ func check(t *testing.T, before, after []byte, path Path) {
 		return
 	}
 	now, ok := decoded(after)
+	if !ok && mixed(after, path) {
+		return
+	}
 	if !ok {
 		t.Fatalf("%q became %q, which Nomad's decoder does not take", before, after)
 	}
 	if was, is := others(old, path), others(now, path); !maps.Equal(was, is) {
 		t.Fatalf("%q became %q for %s: %v became %v", before, after, path, was, is)
 	}
+}
+
+// mixed tells whether a key is set more than once with different kinds of values, which the decoder takes into structures but not into maps.
+func mixed(text []byte, path Path) bool {
+	f, err := Parse(text)
+	if err != nil {
+		return false
+	}
+	kinds := map[Kind]bool{}
+	for _, e := range f.All(path) {
+		kinds[e.Value.Kind] = true
+	}
+	return len(kinds) > 1
 }

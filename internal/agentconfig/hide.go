@@ -33,7 +33,7 @@ func Hide(text []byte) string {
 			path := append(prefix[:len(prefix):len(prefix)], it.keys...)
 			inner := it.value.inner()
 			if len(inner) == 0 && path.Secret() && !it.value.Zero() {
-				b.WriteString(visible(f.text[at:it.value.start]))
+				b.WriteString(HideIn(string(f.text[at:it.value.start])))
 				b.WriteString(`"` + secret.Hidden + `"`)
 				at = it.value.end
 			}
@@ -43,12 +43,13 @@ func Hide(text []byte) string {
 		}
 	}
 	walk(f.root, nil)
-	b.WriteString(visible(f.text[at:]))
+	b.WriteString(HideIn(string(f.text[at:])))
 	return b.String()
 }
 
-func visible(text []byte) string {
-	shown := looksSecret.ReplaceAllStringFunc(string(text), func(setting string) string {
+// HideIn hides what is named like a secret in a text that is no configuration file, such as what Nomad says of one.
+func HideIn(text string) string {
+	shown := looksSecret.ReplaceAllStringFunc(text, func(setting string) string {
 		part := looksSecret.FindStringSubmatch(setting)
 		if !secret.Named(strings.TrimRight(part[1], "\" \t\r\n=:")) {
 			return setting

@@ -12,7 +12,7 @@ import (
 // insertion adds an attribute that is not there to the last block that it belongs to, in the style of what stands there.
 func (f *File) insertion(found found, path Path, v Value) (splice, error) {
 	rest := path[found.depth:]
-	if path[:len(path)-1].labelled() {
+	if path.labelled() || path[:len(path)-1].labelled() {
 		return splice{}, fmt.Errorf("%s names a block with a label, not an attribute", path)
 	}
 	if f.json {

@@ -18,6 +18,7 @@ func Table() []Module {
 		fileModule(),
 		nomadAllocsModule(),
 		nomadClientReadyModule(),
+		nomadConfigModule(),
 		nomadFactsModule(),
 		nomadHealthModule(),
 		nomadInstallModule(),

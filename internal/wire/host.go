@@ -103,6 +103,8 @@ type Write struct {
 	Group     string  `json:"group,omitempty"`
 	Backup    bool    `json:"backup,omitempty"`
 	NoClobber bool    `json:"no_clobber,omitempty"` // leave an existing file alone (copy with force: false)
+	// Replaces is the SHA-256 that the present content must have, lower-case hex; otherwise nothing is written (KindStale).
+	Replaces string `json:"replaces,omitempty"`
 }
 
 // Op names the operation.
