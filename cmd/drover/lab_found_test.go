@@ -100,9 +100,10 @@ func (r *rig) disturb() {
 	if err := r.lab.Cut(t.Context(), "c5"); err != nil {
 		t.Fatal(err)
 	}
-	r.eventually("the servers to miss c4 and c5, and c2 to be drained of what can move", 90*time.Second, func() bool {
+	all := 3*r.lab.Options().Clients + 1
+	r.eventually("the servers to miss c4 and c5, and the allocations to be where they can stay", 2*time.Minute, func() bool {
 		nodes := r.foundNodes()
-		return nodes["c4"].Status == "down" && nodes["c5"].Status == "down" && nodes["c2"].Drain && len(r.tasksOf("c2")) == 1
+		return nodes["c4"].Status == "down" && nodes["c5"].Status == "down" && nodes["c2"].Drain && len(r.tasksOf("c2")) == 1 && len(r.tasksOf("c1", "c2", "c3")) == all
 	})
 }
 
