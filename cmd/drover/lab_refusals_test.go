@@ -207,6 +207,10 @@ func unreachableRefusals() []refusal {
 			name: "an unreachable client", plant: planted(cut), heal: heal,
 			code: exitRefused, words: []string{"c3", "--skip-unreachable", "nothing was touched"},
 		},
+		{
+			name: "more clients to skip than may be lost", plant: planted(cut), heal: heal, command: and("--skip-unreachable", "--max-fail-percentage", "30"),
+			code: exitRefused, words: []string{"1 of 3 clients would be skipped", "raise --max-fail-percentage", "nothing was touched"},
+		},
 	}
 }
 
