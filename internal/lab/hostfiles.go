@@ -90,6 +90,9 @@ func (l *Lab) writeHost(host Host, key keyPair, nomad string, agent, ca certific
 		}
 		upper.file("etc/systemd/system/nomad.service", 0o644, nomadUnit(o))
 		upper.enable("nomad.service")
+	}
+	if host.RunsNomad() || host.Role == Plain {
+		// A plain host has it too, so that Nomad can be installed there.
 		upper.file("etc/systemd/system/lab-cgroups.service", 0o644, cgroupsUnit)
 		upper.enable("lab-cgroups.service")
 	}

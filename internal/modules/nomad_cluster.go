@@ -21,11 +21,12 @@ import (
 )
 
 const (
-	// factNomad is the fact that nomad_facts sets, factStaged, factSwap and factAllocs those of the other modules.
+	// factNomad is the fact that nomad_facts sets, the others those of the other modules.
 	factNomad  = "nomad"
 	factStaged = "nomad_staged"
 	factSwap   = "nomad_swap"
 	factAllocs = "nomad_allocs"
+	factDrain  = "nomad_drain"
 
 	// pollEvery is how long to wait between two looks at something that should change within a second.
 	pollEvery = 80 * time.Millisecond

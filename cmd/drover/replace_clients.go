@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"drover/internal/console"
+	"drover/internal/expression"
+	"drover/internal/nomad"
+	"drover/playbooks"
+)
+
+// replaceFlags say what new hosts get, and how old ones go.
+type replaceFlags struct {
+	playFlags
+	drainFlags
+	source   upgradeFlags // version and binary
+	model    string
+	config   string
+	unitFile string
+	set      []string
+	purge    bool
+	yes      bool
+}
+
+func newReplaceClientsCommand(s streams) *cobra.Command {
+	r := &replaceFlags{}
+	command := &cobra.Command{
+		Use:   "replace-clients --to VERSION [--from HOST | --config PATH] [--binary FILE | --binary-dir DIR | --mirror URL]",
+		Short: "Replace clients by new hosts",
+		Long: `replace-clients brings Nomad to the hosts of the inventory's group new_clients and waits until they are ready clients. Then it
+drains those of the group old_clients, one first, then in batches, stops their agents and disables their units. Their files stay.
+
+New hosts get the configuration and the unit of an old client (--from; default: the first of old_clients), with their own name and
+address, or files of this machine (--config; one whose name ends in .j2 is a template). Before anything is touched it shows what it
+will do, and asks. A drain that does not finish is cancelled and the client goes on as before. Run again, it goes on where it stopped.
+
+It is the ready playbook "replace-clients" (drover playbook show replace-clients).`,
+		Example: `  drover replace-clients -i hosts.ini --to 1.11.0
+  drover replace-clients -i hosts.ini --to 1.11.0 --from c3 --batch 2 --purge
+  drover replace-clients -i hosts.ini --to 1.11.0 --config client.hcl.j2 --set client.node_pool=big`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context(), s) },
+	}
+	r.register(command)
+	return command
+}
+
+func (r *replaceFlags) register(c *cobra.Command) {
+	r.fleetFlags.register(c)
+	r.drainFlags.register(c)
+	flags := c.Flags()
+	flags.StringVar(&r.source.to, "to", "", "the version of the new clients, such as 1.11.0")
+	flags.StringVar(&r.source.binary, "binary", "", "the new clients' Nomad: a binary or a release zip (default: HashiCorp's releases)")
+	flags.StringVar(&r.source.binaryDir, "binary-dir", "", "a directory of release zips or binaries; each host's architecture is picked")
+	flags.StringVar(&r.source.mirror, "mirror", "", "fetch the release from this http(s) URL, laid out as "+releases+" (the default)")
+	flags.StringVar(&r.source.releaseKey, "release-key", "", "the public key file (ASCII armour) whose signature of a release counts (default: HashiCorp's key)")
+	flags.StringVar(&r.model, "from", "", "the host whose configuration and unit new clients get (default: the first of old_clients)")
+	flags.StringVar(&r.config, "config", "", "the new clients' configuration: a file, or a directory of them (*.hcl, *.json, *.j2)")
+	flags.StringVar(&r.unitFile, "unit-file", "", "the new clients' unit file (default: that of --from, else one like that of HashiCorp's packages)")
+	flags.StringArrayVar(&r.set, "set", nil, "KEY=VALUE: a key of the new clients' configuration, such as client.node_pool=big; may be given more than once")
+	flags.StringVar(&r.source.batch, "batch", "10%", "old clients at once after the first one: a number or a percentage")
+	flags.IntVar(&r.source.perDC, "batch-per-datacenter", 5, "old clients at once in one datacenter")
+	flags.BoolVar(&r.purge, "purge", false, "let the servers forget the old nodes")
+	flags.BoolVar(&r.yes, "yes", false, "do not ask")
+	c.MarkFlagsMutuallyExclusive("binary", "binary-dir", "mirror")
+	_ = c.RegisterFlagCompletionFunc("from", r.completeHosts)
+}
+
+func (r *replaceFlags) run(ctx context.Context, s streams) error {
+	vars, err := r.vars()
+	if err != nil {
+		return err
+	}
+	if !r.yes && !terminal(s.in) {
+		return usageError("without a terminal nobody can be asked: add --yes")
+	}
+	book, _, err := playbooks.LoadLibrary("replace-clients", playbooks.Options{})
+	if err != nil {
+		return err
+	}
+	fl, err := r.open(s, "", true)
+	if err != nil {
+		return err
+	}
+	defer fl.close()
+	r.likeFirst(fl, vars)
+	plan := &nomad.Replacement{}
+	if err := r.survey(ctx, fl, "replace-clients-plan", "nomad_replace_check", "replacement", vars, plan); err != nil {
+		return err
+	}
+	if err := showReplacement(s, r.output, plan); err != nil {
+		return err
+	}
+	switch {
+	case plan.Verdict() == nomad.VerdictRefused:
+		return &exit{code: exitRefused}
+	case !r.yes:
+		if err := confirm(s); err != nil {
+			return err
+		}
+	}
+	sizes := []int{}
+	for _, batch := range plan.Batches {
+		sizes = append(sizes, batch.Size)
+	}
+	vars.Set("batches", expression.FromGo(sizes))
+	sink, done := r.sink(s)
+	defer done()
+	summary, err := r.recorded(ctx, fl, book, vars, sink, asked{command: "replace-clients", target: "Nomad " + r.source.to})
+	done()
+	return fl.ended(summary, err)
+}
+
+// likeFirst takes the first old client as the model where the user names neither a host nor files.
+func (r *replaceFlags) likeFirst(fl *fleet, vars *expression.Map) {
+	if r.model != "" || r.config != "" {
+		return
+	}
+	if old, err := fl.inventory.Limit("old_clients"); err == nil && len(old) > 0 {
+		vars.Set("model", old[0].Name)
+	}
+}
+
+// showReplacement prints what will be done; as JSON only where nothing follows that is JSON too.
+func showReplacement(s streams, output string, plan *nomad.Replacement) error {
+	if output != "json" {
+		fmt.Fprint(s.out, plan.Page())
+		return nil
+	}
+	if plan.Verdict() != nomad.VerdictRefused {
+		return nil
+	}
+	return console.NewEncoder(s.out).Encode(struct {
+		*nomad.Replacement
+		Verdict string `json:"verdict"`
+	}{plan, plan.Verdict()})
+}
+
+func (r *replaceFlags) vars() (*expression.Map, error) {
+	vars, err := r.source.vars()
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range []struct{ flag, given, variable string }{{"config", r.config, "config"}, {"unit-file", r.unitFile, "unit_file"}} {
+		if path.given == "" {
+			continue
+		}
+		absolute, err := anyPath(path.flag, path.given)
+		if err != nil {
+			return nil, err
+		}
+		vars.Set(path.variable, absolute)
+	}
+	set := expression.NewMap()
+	for _, pair := range r.set {
+		key, value, found := strings.Cut(pair, "=")
+		if !found || key == "" {
+			return nil, usageError("--set is KEY=VALUE, such as client.node_pool=big, not %q", pair)
+		}
+		set.Set(key, settingOf(value))
+	}
+	vars.Set("config_set", set)
+	vars.Set("model", r.model)
+	vars.Set("purge", r.purge)
+	vars.Set("batch", r.source.batch)
+	vars.Set("batch_per_datacenter", int64(r.source.perDC))
+	return vars, r.drainFlags.vars(vars)
+}
+
+// settingOf reads a value of --set: null, a boolean, an integer, else text.
+func settingOf(text string) any {
+	if text == "null" {
+		return nil
+	}
+	if number, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return number
+	}
+	if text == "true" || text == "false" {
+		return text == "true"
+	}
+	return text
+}
+
+// anyPath is the absolute path of a file or directory that a flag names.
+func anyPath(flag, path string) (string, error) {
+	if _, err := os.Stat(path); err != nil {
+		return "", usageError("--%s: %w", flag, err)
+	}
+	return filepath.Abs(path)
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"drover/internal/expression"
+	"drover/internal/nomad"
+	"drover/playbooks"
+)
+
+// drainFlags say how clients are drained.
+type drainFlags struct {
+	timeout  time.Duration
+	deadline time.Duration
+}
+
+func (d *drainFlags) register(c *cobra.Command) {
+	flags := c.Flags()
+	flags.DurationVar(&d.timeout, "drain-timeout", 0, "how long a client's allocations may take to move, then its drain is cancelled (default 15m, or 2m more than --drain-deadline)")
+	flags.DurationVar(&d.deadline, "drain-deadline", 0, "after this Nomad stops what is left on the client, wherever it runs then (default: never)")
+}
+
+func (d *drainFlags) vars(vars *expression.Map) error {
+	for _, limit := range []struct {
+		flag, variable string
+		value          time.Duration
+	}{{"drain-timeout", "drain_timeout", d.timeout}, {"drain-deadline", "drain_deadline", d.deadline}} {
+		if limit.value < 0 {
+			return usageError("--%s must be more than zero, not %s", limit.flag, limit.value)
+		}
+		if limit.value > 0 {
+			vars.Set(limit.variable, limit.value.Seconds())
+		}
+	}
+	return nil
+}
+
+// upgradeClientsFlags are those of an upgrade, and how clients are drained.
+type upgradeClientsFlags struct {
+	upgradeFlags
+	drainFlags
+	drain        bool
+	ignoreSystem bool
+	yes          bool
+}
+
+func newUpgradeClientsCommand(s streams) *cobra.Command {
+	u := &upgradeClientsFlags{}
+	command := &cobra.Command{
+		Use:   "upgrade-clients --to VERSION [--drain] [--binary FILE | --binary-dir DIR | --mirror URL]",
+		Short: "Upgrade the clients of a cluster, in place or drained first",
+		Long: `upgrade-clients does with the clients what upgrade does, and leaves the servers alone, which must have the version already. Without
+--drain allocations go on while their client is restarted, which is what Nomad supports and is quicker. With --drain each client's
+allocations are moved to other clients first, and its eligibility is as before afterwards: a client that was ineligible stays so.
+
+A drain that does not finish within --drain-timeout is cancelled, the client gets its eligibility back, and the run ends with the
+allocations that held it and why. A client that somebody else is draining is refused. Run again after an interruption, it goes on
+where it stopped, also with what the dead run was draining.
+
+It is the ready playbook "upgrade-clients" (drover playbook show upgrade-clients).`,
+		Example: `  drover upgrade-clients -i hosts.ini --to 1.11.0
+  drover upgrade-clients -i hosts.ini --to 1.11.0 --drain --drain-timeout 30m --batch 2
+  drover upgrade-clients -i hosts.ini --to 1.11.0 --drain --limit 'all:!c2' --yes`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return u.run(c.Context(), s) },
+	}
+	u.upgradeFlags.register(command)
+	u.drainFlags.register(command)
+	flags := command.Flags()
+	flags.BoolVar(&u.drain, "drain", false, "move the allocations of each client away before its upgrade")
+	flags.BoolVar(&u.ignoreSystem, "ignore-system-jobs", false, "with --drain: leave the allocations of system and sysbatch jobs where they are")
+	flags.BoolVar(&u.yes, "yes", false, "do not ask")
+	for _, name := range []string{"servers", "clients", "allow-leave", "accept-outage", "accept-down"} {
+		_ = flags.MarkHidden(name) // they are about servers
+	}
+	return command
+}
+
+func (u *upgradeClientsFlags) run(ctx context.Context, s streams) error {
+	vars, err := u.vars()
+	if err != nil {
+		return err
+	}
+	if !u.yes && !terminal(s.in) {
+		return usageError("without a terminal nobody can be asked: add --yes (drover plan --clients shows what it would do)")
+	}
+	book, _, err := playbooks.LoadLibrary("upgrade-clients", playbooks.Options{})
+	if err != nil {
+		return err
+	}
+	fl, err := u.open(s, "", true)
+	if err != nil {
+		return err
+	}
+	defer fl.close()
+	plan, err := u.plan(ctx, fl, vars)
+	if err != nil {
+		return err
+	}
+	if u.output != "json" || plan.Verdict() == nomad.VerdictRefused {
+		if err := showPlan(s, u.output, plan); err != nil {
+			return err
+		}
+	}
+	switch {
+	case plan.Verdict() == nomad.VerdictRefused:
+		return &exit{code: exitRefused}
+	case plan.Verdict() == nomad.VerdictClean && !u.mayRestore(plan):
+		return leftBehind(plan, nil)
+	case !u.yes:
+		if err := confirm(s); err != nil {
+			return err
+		}
+	}
+	vars.Set("batches", expression.FromGo(batchSizes(plan)))
+	sink, done := u.sink(s)
+	defer done()
+	summary, err := u.recorded(ctx, fl, book, vars, sink, asked{command: "upgrade-clients", target: "Nomad " + u.to, plan: plan})
+	if err == nil {
+		err = tellNotUpgraded(sink, plan)
+	}
+	done()
+	return leftBehind(plan, fl.ended(summary, err))
+}
+
+// mayRestore tells whether a cluster with nothing to upgrade may have a client that a run that died has left drained.
+func (u *upgradeClientsFlags) mayRestore(plan *nomad.Plan) bool {
+	return u.drain && slices.ContainsFunc(plan.Steps, func(step nomad.Step) bool {
+		return !step.LeftOut && (step.Draining || step.Eligibility == nomad.Ineligible)
+	})
+}
+
+func (u *upgradeClientsFlags) vars() (*expression.Map, error) {
+	if u.servers || u.allowLeave || u.outage || len(u.down) > 0 {
+		return nil, usageError("upgrade-clients leaves the servers alone; drover upgrade takes --servers, --allow-leave, --accept-outage and --accept-down")
+	}
+	if !u.drain && (u.timeout() || u.ignoreSystem) {
+		return nil, usageError("--drain-timeout, --drain-deadline and --ignore-system-jobs say how clients are drained: add --drain")
+	}
+	u.clients = true
+	vars, err := u.upgradeFlags.vars()
+	if err != nil {
+		return nil, err
+	}
+	vars.Set("drain", u.drain)
+	vars.Set("ignore_system_jobs", u.ignoreSystem)
+	return vars, u.drainFlags.vars(vars)
+}
+
+// timeout tells whether a limit of draining was given.
+func (u *upgradeClientsFlags) timeout() bool {
+	return u.drainFlags.timeout != 0 || u.deadline != 0
+}
