@@ -85,6 +85,8 @@ type swap struct {
 	backup string
 	voice  voice
 	record swapFact
+	// accepted are the risks that the user accepted, servers by their raft ids too.
+	accepted nomad.Accepted
 	// leaderless is since when no server has been seen to lead; zero while one does.
 	leaderless time.Time
 }

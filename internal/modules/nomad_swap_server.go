@@ -19,6 +19,7 @@ import (
 func (s *swap) stopServer(ctx context.Context) (wire.SwapOutcome, error) {
 	deadline := time.Now().Add(s.call.Args.Duration("timeout"))
 	var problems []nomad.Problem
+	s.knowAccepted(ctx)
 	for {
 		if time.Now().After(deadline) {
 			return wire.SwapOutcome{}, refuse("%s: the server was not stopped, because for %s its cluster could not spare it: %s",
@@ -53,6 +54,23 @@ func (s *swap) stopServer(ctx context.Context) (wire.SwapOutcome, error) {
 		if err != nil || len(problems) == 0 {
 			return outcome, err
 		}
+	}
+}
+
+// knowAccepted looks up who in the raft configuration the servers are that may be dead.
+func (s *swap) knowAccepted(ctx context.Context) {
+	s.accepted = accepted(s.call)
+	if len(s.accepted.Down) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, voiceTimeout)
+	defer cancel()
+	client, err := s.anyServer(ctx, s.facts.Region, s.call.Name)
+	if err != nil {
+		return // then they count under the names that the user gave
+	}
+	if raft, err := nomad.AskRaft(ctx, client, true); err == nil {
+		s.accepted = s.accepted.Known(raft, func(host string) string { return s.variable(host, "ansible_host") })
 	}
 }
 
@@ -109,7 +127,7 @@ func (s *swap) voters(ctx context.Context) ([]nomad.Answer, uint64) {
 // against says why the server must not be stopped now.
 func (s *swap) against(answers []nomad.Answer, reached uint64) []nomad.Problem {
 	question := nomad.StopQuestion{
-		Stopping: s.call.Name, Down: s.down(), Answers: answers, Reached: reached, Now: time.Now(), Accepted: accepted(s.call),
+		Stopping: s.call.Name, Down: s.down(), Answers: answers, Reached: reached, Now: time.Now(), Accepted: s.accepted,
 	}
 	if !s.leaderless.IsZero() {
 		question.Leaderless = time.Since(s.leaderless)
@@ -151,8 +169,8 @@ func (s *swap) keepLeaderLast(ctx context.Context, answers []nomad.Answer) (move
 // no snapshot to go back to.
 func (s *swap) backUp(ctx context.Context, answers []nomad.Answer, reached uint64) error {
 	question := nomad.StopQuestion{Stopping: s.call.Name, Down: s.down(), Answers: answers, Reached: reached, Now: time.Now()}
-	question.Accepted.Down = accepted(s.call).Down
-	if s.backup != "" || !accepted(s.call).Outage || len(nomad.MayStop(question)) == 0 {
+	question.Accepted.Down = s.accepted.Down
+	if s.backup != "" || !s.accepted.Outage || len(nomad.MayStop(question)) == 0 {
 		return nil
 	}
 	if s.facts.DataDir == "" {

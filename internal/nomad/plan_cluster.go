@@ -98,12 +98,17 @@ func (s *Survey) memberAt(host string) *RaftMember {
 		if s.seen(&member) {
 			continue
 		}
-		ip, _, err := net.SplitHostPort(member.Address)
-		if member.name() == host || member.Node == host || err == nil && (ip == host || ip == s.Addresses[host]) {
+		if member.isHost(host, s.Addresses[host]) {
 			return &s.Raft.Servers[i]
 		}
 	}
 	return nil
+}
+
+// isHost tells whether the server is a host of the inventory, by the node's name or by the address at which the inventory has it ("": none).
+func (m *RaftMember) isHost(host, address string) bool {
+	ip, _, err := net.SplitHostPort(m.Address)
+	return m.name() == host || m.Node == host || err == nil && (ip == host || ip == address)
 }
 
 // name is the node's name without the region.

@@ -25,6 +25,20 @@ type Accepted struct {
 	Outage bool     `json:"outage,omitempty"`
 }
 
+// Known adds to the names of servers that may be dead the raft ids that they have: of a host that cannot be asked nobody knows another.
+// address says where the inventory has a host.
+func (a Accepted) Known(raft RaftConfiguration, address func(host string) string) Accepted {
+	known := Accepted{Down: slices.Clone(a.Down), Outage: a.Outage}
+	for _, name := range a.Down {
+		for _, member := range raft.Servers {
+			if member.isHost(name, address(name)) {
+				known.Down = append(known.Down, member.ID)
+			}
+		}
+	}
+	return known
+}
+
 // Answer is what came of asking one server for itself: its words, or why there are none.
 type Answer struct {
 	Host  string

@@ -174,3 +174,31 @@ func damage(t *rapid.T, answers []Answer, i int) bool {
 	}
 	return false
 }
+
+// A host that could not be asked has no answer by which its server would be known.
+func TestAcceptedServerOfAHostThatCannotBeAsked(t *testing.T) {
+	answers := cluster(5)
+	raft := RaftConfiguration{}
+	for i, server := range answers[0].View.Raft.Servers {
+		raft.Servers = append(raft.Servers, RaftMember{RaftServer: server, Node: answers[i].Host + ".global"})
+	}
+	nowhere := func(string) string { return "" }
+	for _, test := range []struct {
+		name    string
+		down    string
+		address func(string) string
+		may     bool
+	}{
+		{"by its node's name", "s1", nowhere, true},
+		{"by its address", "server-one", func(string) string { return "10.0.0.1" }, true},
+		{"by its region too", "s1.global", nowhere, true},
+		{"another", "s9", nowhere, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			q := StopQuestion{Stopping: "s2", Answers: answers[1:], Reached: 50, Now: now, Accepted: Accepted{Down: []string{test.down}}.Known(raft, test.address)}
+			if problems := MayStop(q); (len(problems) == 0) != test.may {
+				t.Errorf("problems %v", problems)
+			}
+		})
+	}
+}
