@@ -43,7 +43,12 @@ func Occurrences(sources []Source, argv []string, path Path) ([]Occurrence, erro
 			all = append(all, Occurrence{File: source.Path, Line: e.Line, Column: e.Column, Value: e.Value})
 		}
 	}
-	return append(all, flagsFor(argv, path)...), nil
+	for _, flag := range Flags(argv) {
+		if path.Equal(flag.Path) {
+			all = append(all, Occurrence{Flag: "-" + flag.Name, Value: flag.Value})
+		}
+	}
+	return all, nil
 }
 
 // Deciding picks the occurrence that counts, out of all of them in order: of one file the last, then over the files the last
@@ -67,20 +72,27 @@ func Deciding(occurrences []Occurrence, path Path) (Occurrence, bool) {
 	return *decides, true
 }
 
-// flagsFor finds the flags that set a key. Go's flag package takes one dash or two, a value after = or a space, and ends at the first word
-// that is no flag.
-func flagsFor(argv []string, path Path) []Occurrence {
-	var found []Occurrence
+// Flag is a flag of the command line that sets a key.
+type Flag struct {
+	Name  string // without dashes
+	Path  Path
+	Value Value
+}
+
+// Flags reads the flags of `nomad agent` that set a key. Go's flag package takes one dash or two, a value after = or a space, and ends at
+// the first word that is no flag.
+func Flags(argv []string) []Flag {
+	var found []Flag
 	at := slices.Index(argv, "agent")
 	for i := at + 1; at >= 0 && i < len(argv); i++ {
 		name, text, given := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(argv[i], "-"), "-"), "=")
 		if !strings.HasPrefix(argv[i], "-") || name == "" {
 			break
 		}
-		kind := String
+		v := Value{Kind: String}
 		switch {
 		case isSwitch(name):
-			kind = Bool
+			v.Kind = Bool
 			if !given {
 				text = "true"
 			}
@@ -88,15 +100,12 @@ func flagsFor(argv []string, path Path) []Occurrence {
 			i++
 			text = argv[i]
 		}
-		key := flagKey(name)
-		if key == "" || !path.Equal(strings.Split(key, ".")) {
-			continue
-		}
-		v := Value{Kind: kind, Text: text}
-		if name == "retry-join" || name == "join" || name == "servers" {
+		if v.Text = text; name == "retry-join" || name == "join" || name == "servers" {
 			v = Value{Kind: List, List: []string{text}}
 		}
-		found = append(found, Occurrence{Flag: "-" + name, Value: v})
+		if key := flagKey(name); key != "" {
+			found = append(found, Flag{name, strings.Split(key, "."), v})
+		}
 	}
 	return found
 }

@@ -105,8 +105,23 @@ func isJSON(text []byte) bool {
 
 // position is the line and the column, in characters, of an offset.
 func (f *File) position(offset int) (line, column int) {
-	line = sort.SearchInts(f.lines, offset+1)
-	return line, utf8.RuneCount(f.text[f.lines[line-1]:offset]) + 1
+	return (&cursor{f: f}).position(offset)
+}
+
+// cursor finds the positions of offsets that grow without counting a long line from its beginning each time.
+type cursor struct {
+	f                    *File
+	offset, line, column int
+}
+
+func (c *cursor) position(offset int) (line, column int) {
+	line = sort.SearchInts(c.f.lines, offset+1)
+	if line != c.line || offset < c.offset {
+		c.line, c.offset, c.column = line, c.f.lines[line-1], 1
+	}
+	c.column += utf8.RuneCount(c.f.text[c.offset:offset])
+	c.offset = offset
+	return line, c.column
 }
 
 // Entry is an attribute or a block with its place in the file.
@@ -120,10 +135,11 @@ type Entry struct {
 // and with it. Blocks in lists come with the list's path.
 func (f *File) Entries() []Entry {
 	var entries []Entry
+	at := cursor{f: f}
 	var walk func(b *block, prefix Path)
 	walk = func(b *block, prefix Path) {
 		for _, it := range b.items {
-			line, column := f.position(it.start)
+			line, column := at.position(it.start)
 			for n := 1; n < len(it.keys); n++ {
 				entries = append(entries, Entry{slices.Concat(prefix, it.keys[:n]), Value{Kind: Block}, line, column})
 			}
@@ -152,8 +168,9 @@ func (f *File) Last(path Path) (Entry, bool) {
 // All returns every attribute of the path in this file, in order.
 func (f *File) All(path Path) []Entry {
 	var all []Entry
+	at := cursor{f: f}
 	for _, it := range f.find(path).items {
-		line, column := f.position(it.start)
+		line, column := at.position(it.start)
 		all = append(all, Entry{path, it.value.Value, line, column})
 	}
 	return all

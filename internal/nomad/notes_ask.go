@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/hcl/hcl/ast"
 	"github.com/hashicorp/nomad/api"
+
+	"drover/internal/agentconfig"
 )
 
 const (
@@ -103,19 +105,16 @@ func (c *ClusterNotes) askPolicies(ctx context.Context, client *api.Client) {
 
 type aclPolicy struct{ Name, Rules string }
 
-// nameless tells whether a policy has a namespace without a name.
+// nameless tells whether a policy has a namespace without a name: one that has an attribute, or its variables, right inside. Policies are
+// in the language of configuration files.
 func (p *aclPolicy) nameless() (bool, error) {
-	tree, err := parseConfig([]byte(p.Rules))
+	rules, err := agentconfig.Parse([]byte(p.Rules))
 	if err != nil {
 		return false, err
 	}
-	root, ok := tree.Node.(*ast.ObjectList)
-	if !ok {
-		return false, nil
-	}
-	return slices.ContainsFunc(root.Items, func(item *ast.ObjectItem) bool {
-		_, block := item.Val.(*ast.ObjectType)
-		return block && len(item.Keys) == 1 && joinKey("", tokenText(item.Keys[0].Token)) == "namespace"
+	return slices.ContainsFunc(rules.Entries(), func(e agentconfig.Entry) bool {
+		inside := len(e.Path) == 2 && strings.EqualFold(e.Path[0], "namespace")
+		return inside && (e.Value.Kind != agentconfig.Block || e.Path[1] == "variables")
 	}), nil
 }
 

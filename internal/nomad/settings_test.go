@@ -86,13 +86,18 @@ func TestDeciding(t *testing.T) {
 		"empty does not override":       {[]string{"2", ""}, "2", true},
 		"false does not override":       {[]string{"true", "false"}, "true", true},
 		"the last where all are zero":   {[]string{"0", "false"}, "false", true},
+		"zero of the same file does":    {[]string{"2", "3", "same:0"}, "2", true},
+		"the last of the same file":     {[]string{"2", "same:3"}, "3", true},
 		"other keys are of no interest": {[]string{"2", "x:3"}, "2", true},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			var settings []Setting
 			for i, value := range test.values {
-				s := Setting{Key: "key", Value: value, Line: i}
+				s := Setting{Key: "key", Value: value, File: fmt.Sprint(i), Line: i}
+				if same, is := strings.CutPrefix(value, "same:"); is {
+					s.Value, s.File = same, fmt.Sprint(i-1)
+				}
 				if other, is := strings.CutPrefix(value, "x:"); is {
 					s = Setting{Key: "other", Value: other}
 				}
@@ -117,7 +122,7 @@ func TestFlagSettings(t *testing.T) {
 		{"server.raft_protocol", "2", execStart, 0},
 		{"datacenter", "dc1", execStart, 0},
 		{"vault.token", "", execStart, 0},
-		{"vault.allow_unauthenticated", "", execStart, 0},
+		{"vault.allow_unauthenticated", "true", execStart, 0},
 		{"vault.token", "", execStart, 0},
 	}
 	if diff := cmp.Diff(want, flagSettings(argv)); diff != "" {
