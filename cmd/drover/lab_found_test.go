@@ -83,11 +83,11 @@ func (r *rig) disturb() {
 			t.Fatal(err)
 		}
 	}
-	nodes := r.foundNodes()
-	call("/v1/node/"+nodes["c1"].ID+"/eligibility", map[string]any{"Eligibility": "ineligible"})
-	// An allocation that has no other place to go keeps the drain from ending.
+	clients := r.foundNodes()
+	call("/v1/node/"+clients["c1"].ID+"/eligibility", map[string]any{"Eligibility": "ineligible"})
+	// A drain waits for batch jobs until its deadline, so that this one keeps it from ending.
 	call("/v1/jobs", map[string]any{"Job": map[string]any{
-		"ID": "pinned", "Name": "pinned", "Type": "service", "Datacenters": []string{"dc1"},
+		"ID": "pinned", "Name": "pinned", "Type": "batch", "Datacenters": []string{"dc1"},
 		"Constraints": []any{map[string]any{"LTarget": "${node.unique.name}", "RTarget": "c2", "Operand": "="}},
 		"TaskGroups": []any{map[string]any{"Name": "pinned", "Count": 1, "Tasks": []any{map[string]any{
 			"Name": "sleep", "Driver": "raw_exec", "Config": map[string]any{"command": "/bin/sleep", "args": []string{"infinity"}},
@@ -95,14 +95,19 @@ func (r *rig) disturb() {
 		}}}},
 	}})
 	r.eventually("the pinned allocation to run", time.Minute, func() bool { return r.pinned() == "running" })
-	call("/v1/node/"+nodes["c2"].ID+"/drain", map[string]any{"DrainSpec": map[string]any{"Deadline": int64(time.Hour)}})
+	call("/v1/node/"+clients["c2"].ID+"/drain", map[string]any{"DrainSpec": map[string]any{"Deadline": int64(time.Hour)}})
 	r.onHost("c4", "systemctl", "stop", "nomad")
 	if err := r.lab.Cut(t.Context(), "c5"); err != nil {
 		t.Fatal(err)
 	}
-	all := 3*r.lab.Options().Clients + 1
-	r.eventually("the servers to miss c4 and c5, and the allocations to be where they can stay", 2*time.Minute, func() bool {
-		nodes := r.foundNodes()
+	all, nodes := 3*r.lab.Options().Clients+1, map[string]foundNode{}
+	defer func() {
+		if t.Failed() {
+			t.Logf("processes of allocations: %v; clients: %+v", r.tasksOf("c1", "c2", "c3"), nodes)
+		}
+	}()
+	r.eventually("the servers to miss c4 and c5, and the allocations to be where they can stay", 90*time.Second, func() bool {
+		nodes = r.foundNodes()
 		return nodes["c4"].Status == "down" && nodes["c5"].Status == "down" && nodes["c2"].Drain && len(r.tasksOf("c2")) == 1 && len(r.tasksOf("c1", "c2", "c3")) == all
 	})
 }
