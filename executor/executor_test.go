@@ -364,7 +364,7 @@ func TestFleet(t *testing.T) {
 func TestLeaderMoves(t *testing.T) {
 	w := newWorld(t, threeHosts, "- name: play\n  hosts: all\n  serial: 1\n  order: leader_last\n  tasks: [{name: t, act: x}]\n")
 	leaders := []string{"a", "b", "b"}
-	w.options.LeaderLast = func(_ context.Context, _ modules.Fleet, _ bool, hosts []string) ([]string, error) {
+	w.options.LeaderLast = func(_ context.Context, _ modules.Fleet, _ modules.Run, _ bool, hosts []string) ([]string, error) {
 		leader := leaders[0]
 		leaders = leaders[1:]
 		return moveLast(hosts, func(host string) bool { return host == leader }), nil
@@ -379,7 +379,7 @@ func TestLeaderMoves(t *testing.T) {
 	if diff := cmp.Diff([]string{"t a ok", "t b ok", "t c ok"}, w.events.results()); diff != "" {
 		t.Error(diff)
 	}
-	w.options.LeaderLast = func(context.Context, modules.Fleet, bool, []string) ([]string, error) { return nil, errors.New("no answer") }
+	w.options.LeaderLast = func(context.Context, modules.Fleet, modules.Run, bool, []string) ([]string, error) { return nil, errors.New("no answer") }
 	w.events.all = nil
 	if summary := w.run(t); !strings.Contains(summary.Stopped, "no answer") || len(w.events.results()) > 0 {
 		t.Error(summary)

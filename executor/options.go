@@ -55,7 +55,7 @@ type Options struct {
 	Abort context.Context
 	// LeaderLast puts hosts into the order in which servers are to be restarted, that which leads the cluster now last, for
 	// `order: leader_last`; nil when nobody knows who leads. It is asked before each batch. Nil, or a nil answer: the fact nomad.leader decides.
-	LeaderLast func(ctx context.Context, fleet modules.Fleet, become bool, hosts []string) ([]string, error)
+	LeaderLast func(ctx context.Context, fleet modules.Fleet, run modules.Run, become bool, hosts []string) ([]string, error)
 	// Files finds a file that a task names; it is handed to modules.
 	Files func(name string) (string, error)
 	// Lookup answers lookup() and other function calls in expressions; nil: they are refused.

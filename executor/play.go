@@ -156,7 +156,7 @@ func (p *playRun) askOrder(hosts []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.r.LeaderLast(p.r.hard, fleet{p.r, p.view}, become, hosts)
+	return p.r.LeaderLast(p.r.hard, fleet{p.r, p.view}, p.r.Run, become, hosts)
 }
 
 // leads reads the fact nomad.leader.

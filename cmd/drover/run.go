@@ -135,11 +135,9 @@ func (p *playFlags) carryOut(ctx context.Context, fl *fleet, book *playbooks.Pla
 		Check: p.check, Diff: p.diff, Forks: p.forks, ForceHandlers: p.forceHandlers,
 		Become: p.become, BecomeUser: p.becomeUser,
 		Connect: fl, Sink: sink, Secrets: fl.secrets, Abort: abortContext(ctx), Run: fl.moduleRun(),
-		Files: func(name string) (string, error) { return findFile(dir, name) },
-		LeaderLast: func(ctx context.Context, fleet modules.Fleet, become bool, hosts []string) ([]string, error) {
-			return modules.LeaderLast(ctx, fleet, fl.moduleRun(), become, hosts)
-		},
-		Lookup: fl.lookup, MadeGroups: []string{modules.GroupServers, modules.GroupClients},
+		Files:      func(name string) (string, error) { return findFile(dir, name) },
+		LeaderLast: modules.LeaderLast,
+		Lookup:     fl.lookup, MadeGroups: []string{modules.GroupServers, modules.GroupClients},
 	})
 }
 

@@ -528,6 +528,13 @@ func TestServersAreOrderedByAsking(t *testing.T) {
 	if diff := cmp.Diff([]string{"s3", "s4", "s1", "s5", "s2"}, hosts); err != nil || diff != "" {
 		t.Errorf("order (-want +got): %v\n%s", err, diff)
 	}
+	c.run.Sightings = NewSightings()
+	facts, _ := newCluster(&Call{Fleet: c}).ownFacts("s2")
+	c.run.Sightings.note("s2", facts)
+	delete(c.facts, "s2")
+	if hosts, err := LeaderLast(context.Background(), c, c.run, true, []string{"s1", "s4"}); err != nil || !slices.Equal(hosts, []string{"s4", "s1"}) {
+		t.Errorf("with a leader that is left out: %v, %v", hosts, err)
+	}
 	c.agent("s2").leader = false
 	if hosts, err := LeaderLast(context.Background(), c, c.run, true, []string{"s1", "s2"}); hosts != nil || err != nil {
 		t.Errorf("without a leader: %v, %v", hosts, err)

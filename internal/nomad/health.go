@@ -157,10 +157,10 @@ func (c *checker) own(expected ServerExpectation, view *AgentView) {
 	if len(expected.Servers) > 0 && !sameServers(raft.Servers, expected.Servers) {
 		c.add("its raft configuration differs from the one before the upgrade: %s", difference(raft.Servers, expected.Servers))
 	}
-	// num_peers counts the other voters, and a server that does not vote counts all of them.
-	peers := Voters(expected.Servers)
+	// num_peers counts the other voters, and is 0 on a server that does not vote (hashicorp/raft 1.7.3, Stats).
+	peers := 0
 	if isVoter(expected.Servers, view) {
-		peers--
+		peers = Voters(expected.Servers) - 1
 	}
 	if len(expected.Servers) > 0 && raft.Peers != peers {
 		c.add("it counts %d raft peers instead of %d", raft.Peers, peers)

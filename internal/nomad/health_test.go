@@ -57,6 +57,11 @@ func TestServerHealthy(t *testing.T) {
 		}, "must reach 50"},
 		{"4: vote lost", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers[0].Voter = false }, "voter: false"},
 		{"4: removed", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers = s.Raft.Servers[1:] }, "is missing"},
+		{"2: peers without a vote", func(e *ServerExpectation, s *ServerEvidence) {
+			e.Servers = quiet(e.Servers, 0)
+			s.Own.View.Raft.Servers, s.Own.View.Raft.Peers = e.Servers, 0
+			s.Raft.Servers[0].Voter, s.Autopilot.Servers[0].Voter, s.Autopilot.FailureTolerance = false, false, 0
+		}, ""},
 		{"4: vote given", func(e *ServerExpectation, _ *ServerEvidence) { e.Servers = quiet(e.Servers, 1) }, ""},
 		{"4: vote given to it", func(e *ServerExpectation, _ *ServerEvidence) { e.Servers = quiet(e.Servers, 0) }, ""},
 		{"4: one more", func(e *ServerExpectation, _ *ServerEvidence) { e.Servers = e.Servers[:2] }, "is new"},
