@@ -153,7 +153,7 @@ type change struct {
 
 func newChange(sources []Source, argv []string, key Path) (*change, error) {
 	if len(key) == 0 || len(sources) == 0 {
-		return nil, errors.New("the agent has no configuration files: its unit names no -config")
+		return nil, errors.New("the agent has no configuration files: its unit names no -config, or an empty directory")
 	}
 	return &change{key: key, argv: argv, sources: slices.Clone(sources)}, nil
 }
