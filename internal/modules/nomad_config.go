@@ -31,7 +31,7 @@ func nomadConfigModule() Module {
 			{Name: "key", Kind: String, Required: true, Doc: "The key, with its blocks: server.raft_protocol."},
 			{Name: "value", Kind: Any, Doc: "A boolean, a number, a text or a list of texts. Needed unless state is absent."},
 			{Name: "secret", Kind: String, Secret: true, Doc: "The value, where it is a secret."},
-			{Name: "state", Kind: String, Default: "present", Choices: []string{"present", "absent", "effective"}, Doc: "present sets the key, absent takes it out of every file (of the drop-in only, with where: dropin), effective only compares with what the running agent says."},
+			{Name: "state", Kind: String, Default: "present", Choices: []string{"present", "absent", "effective"}, Doc: "present sets the key, absent takes it out of every file (of the drop-in only, with where: dropin), effective only compares with what the running agent says, and is skipped under --check."},
 			{Name: "where", Kind: String, Default: "deciding", Choices: []string{"deciding", "dropin"}, Doc: "Edit the file that decides, or write a file of its own into a directory that -config names."},
 			{Name: "dropin", Kind: String, Default: "zz-drover.hcl", Doc: "The name of that file. It must sort behind every file that sets the key."},
 			{Name: "backup", Kind: Boolean, Default: false, Doc: "Keep the previous content beside the file. Nomad loads no backups."},
@@ -157,21 +157,13 @@ func unknownBlock(key agentconfig.Path) string {
 // edits decides which files change, and how.
 func (e *configEdit) edits(ctx context.Context) ([]agentconfig.Edit, error) {
 	if e.call.Args.String("where") == "deciding" {
-		return agentconfig.Edits(e.sources, e.argv(), e.key, e.want)
+		return agentconfig.Edits(e.sources, agentCommand(e.agent), e.key, e.want)
 	}
 	directory, err := e.directory(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return agentconfig.DropIn(e.sources, e.argv(), directory, e.call.Args.String("dropin"), e.key, e.want)
-}
-
-// argv is the agent's command line: ExecStart, or that of the running process where ExecStart holds variables.
-func (e *configEdit) argv() []string {
-	if len(e.agent.Cmdline) > 0 && strings.Contains(strings.Join(e.agent.Unit.ExecStart, " "), "$") {
-		return e.agent.Cmdline
-	}
-	return e.agent.Unit.ExecStart
+	return agentconfig.DropIn(e.sources, agentCommand(e.agent), directory, e.call.Args.String("dropin"), e.key, e.want)
 }
 
 // directory is the last directory that -config names.
@@ -242,6 +234,9 @@ func (e *configEdit) diff(edits []agentconfig.Edit) string {
 
 // effective compares with what the running agent says.
 func (e *configEdit) effective(ctx context.Context) (*Result, error) {
+	if e.call.Check {
+		return &Result{Skipped: true, Message: "would ask the running agent, were this not a check"}, nil
+	}
 	c := newCluster(e.call)
 	defer c.close()
 	facts, err := c.look(ctx, e.call.Name)
@@ -251,8 +246,7 @@ func (e *configEdit) effective(ctx context.Context) (*Result, error) {
 	if !facts.Answers {
 		return nil, fmt.Errorf("the agent on %s does not answer, so that nothing proves what it runs with: %s", e.call.Name, facts.Problem)
 	}
-	endpoint := facts.API
-	client, err := c.connectTo(ctx, e.call.Name, endpoint, facts.Server, facts.Region)
+	client, err := c.connectTo(ctx, e.call.Name, facts.API, facts.Server, facts.Region)
 	if err != nil {
 		return nil, err
 	}

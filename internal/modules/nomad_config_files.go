@@ -26,16 +26,35 @@ func (e *configEdit) read(ctx context.Context) error {
 	if e.agent, err = agentOf(ctx, e.call.Host, c.unit(e.call.Name)); err != nil {
 		return fmt.Errorf("look at %s: %w", c.unit(e.call.Name), err)
 	}
-	for _, file := range e.agent.ConfigFiles {
-		var content bytes.Buffer
-		var reply wire.ReadResult
-		if err := e.call.Host.Receive(ctx, wire.Read{Path: file, Max: maximumConfig}, &reply, &content); err != nil {
-			return fmt.Errorf("read %s: %w; nothing was written", file, err)
-		}
-		e.sources = append(e.sources, agentconfig.Source{Path: file, Text: content.Bytes()})
-		e.sums[file] = sumOf(content.Bytes())
+	if e.sources, err = configSources(ctx, e.call.Host, e.agent.ConfigFiles); err != nil {
+		return fmt.Errorf("%w; nothing was written", err)
+	}
+	for _, source := range e.sources {
+		e.sums[source.Path] = sumOf(source.Text)
 	}
 	return nil
+}
+
+// configSources reads configuration files, in the order given.
+func configSources(ctx context.Context, host Host, files []string) ([]agentconfig.Source, error) {
+	var sources []agentconfig.Source
+	for _, file := range files {
+		var content bytes.Buffer
+		var reply wire.ReadResult
+		if err := host.Receive(ctx, wire.Read{Path: file, Max: maximumConfig}, &reply, &content); err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		sources = append(sources, agentconfig.Source{Path: file, Text: content.Bytes()})
+	}
+	return sources, nil
+}
+
+// agentCommand is the agent's command line: ExecStart, or that of the running process where ExecStart holds variables.
+func agentCommand(agent wire.AgentResult) []string {
+	if len(agent.Cmdline) > 0 && strings.Contains(strings.Join(agent.Unit.ExecStart, " "), "$") {
+		return agent.Cmdline
+	}
+	return agent.Unit.ExecStart
 }
 
 func sumOf(content []byte) string {
