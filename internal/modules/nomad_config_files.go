@@ -26,7 +26,7 @@ func (e *configEdit) read(ctx context.Context) error {
 	if e.agent, err = agentOf(ctx, e.call.Host, c.unit(e.call.Name)); err != nil {
 		return fmt.Errorf("look at %s: %w", c.unit(e.call.Name), err)
 	}
-	if e.sources, err = configSources(ctx, e.call.Host, e.agent.ConfigFiles); err != nil {
+	if e.sources, err = readSources(ctx, e.call.Host, e.agent.ConfigFiles); err != nil {
 		return fmt.Errorf("%w; nothing was written", err)
 	}
 	for _, source := range e.sources {
@@ -35,8 +35,8 @@ func (e *configEdit) read(ctx context.Context) error {
 	return nil
 }
 
-// configSources reads configuration files, in the order given.
-func configSources(ctx context.Context, host Host, files []string) ([]agentconfig.Source, error) {
+// readSources reads configuration files, in the order given.
+func readSources(ctx context.Context, host Host, files []string) ([]agentconfig.Source, error) {
 	var sources []agentconfig.Source
 	for _, file := range files {
 		var content bytes.Buffer
