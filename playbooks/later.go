@@ -38,7 +38,7 @@ func laterModules() map[string]string {
 		"template":            "use copy with content",
 		"get_url":             "use nomad_stage for Nomad, or command with curl",
 		"unarchive":           "use nomad_stage for Nomad, or command with unzip",
-		"lineinfile":          "use copy with the whole file",
+		"lineinfile":          "use nomad_config for one key of Nomad's configuration, else copy with the whole file",
 		"blockinfile":         "use copy with the whole file",
 		"replace":             "use copy with the whole file",
 		"package":             "use command",
