@@ -119,6 +119,9 @@ func (u *upgradeClientsFlags) run(ctx context.Context, s streams) error {
 		}
 	}
 	vars.Set("batches", expression.FromGo(batchSizes(plan)))
+	if plan.MaxFailPercentage != nil {
+		vars.Set("max_fail_percentage", *plan.MaxFailPercentage) // of the play's own hosts, those that are skipped taken off
+	}
 	sink, done := u.sink(s)
 	defer done()
 	summary, err := u.recorded(ctx, fl, book, vars, sink, asked{command: "upgrade-clients", target: "Nomad " + u.to, plan: plan})
