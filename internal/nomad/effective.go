@@ -85,6 +85,8 @@ func field(fields map[string]any, key agentconfig.Path) (any, bool) {
 		names = []string{"Addr"}
 	case "vault.create_from_role":
 		names = []string{"Role"}
+	case "server.retry_max", "server.server_join.retry_max", "client.server_join.retry_max":
+		names = []string{"RetryMaxAttempts"}
 	case "server.encrypt":
 		names = []string{"EncryptKey"}
 	case "client.template":

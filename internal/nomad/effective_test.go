@@ -17,7 +17,7 @@ const effectiveAnswer = `{
  "config": {
   "Region": "eu", "NodeName": "s1", "DataDir": "/opt/nomad", "LeaveOnInt": true, "LogLevel": "INFO",
   "AdvertiseAddrs": {"RPC": "10.0.0.1:4647"}, "TLSConfig": {"EnableHTTP": true, "CAFile": "/ca.pem"},
-  "Server": {"RaftProtocol": 0, "HeartbeatGrace": 20000000000, "RetryJoin": [], "ServerJoin": {"RetryJoin": ["a", "b"]}, "RaftMultiplier": null},
+  "Server": {"RaftProtocol": 0, "HeartbeatGrace": 20000000000, "RetryJoin": [], "ServerJoin": {"RetryJoin": ["a", "b"], "RetryMaxAttempts": 3}, "RaftMultiplier": null},
   "Client": {"Meta": {"Rack_1": "r"}, "Options": {"driver.raw_exec.enable": "1"}},
   "Telemetry": {"PublishAllocationMetrics": true},
   "Vaults": [{"Name": "other", "Addr": "x"}, {"Name": "default", "Addr": "https://vault"}], "Vault": null,
@@ -52,6 +52,7 @@ func TestEffective(t *testing.T) {
 		"server.heartbeat_grace":                {"20s", "10s"},
 		"server.retry_join":                     {[]any{}, []any{"a"}},
 		"server.server_join.retry_join":         {[]any{"a", "b"}, []any{"a"}},
+		"server.server_join.retry_max":          {3, 0},
 		"client.meta.Rack_1":                    {"r", "R"},
 		"client.options.driver.raw_exec.enable": {"1", "0"},
 		"telemetry.publish_allocation_metrics":  {true, false},
