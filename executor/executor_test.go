@@ -364,7 +364,10 @@ func TestFleet(t *testing.T) {
 func TestLeaderMoves(t *testing.T) {
 	w := newWorld(t, threeHosts, "- name: play\n  hosts: all\n  serial: 1\n  order: leader_last\n  tasks: [{name: t, act: x}]\n")
 	leaders := []string{"a", "b", "b"}
-	w.options.LeaderLast = func(_ context.Context, _ modules.Fleet, _ modules.Run, _ bool, hosts []string) ([]string, error) {
+	w.options.LeaderLast = func(_ context.Context, _ modules.Fleet, run modules.Run, _ bool, hosts []string) ([]string, error) {
+		if run.Sightings == nil {
+			t.Error("what the run has seen of hosts that are left out is not handed on")
+		}
 		leader := leaders[0]
 		leaders = leaders[1:]
 		return moveLast(hosts, func(host string) bool { return host == leader }), nil
