@@ -26,6 +26,7 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path := r.URL.Path
 	switch {
+	case c.drainAPI(w, r):
 	case path == "/v1/agent/self":
 		answer(w, a.self())
 	case path == "/v1/acl/token/self":

@@ -216,7 +216,7 @@ func (d *drain) timeout() time.Duration {
 func (d *drain) await(ctx context.Context) error {
 	deadline := time.Now().Add(d.timeout())
 	var left []nomad.Alloc
-	problem := ""
+	var problem string
 	for {
 		err := d.lookAtNode(ctx)
 		if err == nil {

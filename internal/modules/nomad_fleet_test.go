@@ -39,6 +39,8 @@ type fakeCluster struct {
 	writes        int
 	transfers     []string
 	term          int
+	// drains are those of clients, by name: see nomad_drain_test.go.
+	drains map[string]*fakeDrain
 }
 
 type fakeAgent struct {
@@ -167,7 +169,7 @@ func (c *fakeCluster) do(ctx context.Context, host, module string, args map[stri
 func nomadTable() []Module {
 	return []Module{
 		nomadFactsModule(), nomadPreflightModule(), nomadSnapshotModule(), nomadStageModule(), nomadTransferLeadershipModule(),
-		nomadSwapModule(), nomadServerHealthyModule(), nomadClientReadyModule(), nomadAllocsModule(), nomadHealthModule(),
+		nomadSwapModule(), nomadServerHealthyModule(), nomadClientReadyModule(), nomadAllocsModule(), nomadHealthModule(), nomadDrainModule(), nomadStopModule(),
 	}
 }
 
@@ -293,6 +295,8 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 		return wire.FactsResult{Arch: cmp.Or(a.arch, "x86_64"), Systemd: true}, nil
 	case wire.Unit:
 		return a.unit(), nil
+	case wire.UnitControl:
+		return wire.UnitControlResult{Changed: true}, nil
 	case wire.UnitLog:
 		return wire.UnitLogResult{Lines: []string{"agent: last words"}}, nil
 	case wire.Agent:

@@ -158,42 +158,70 @@ func (in *installation) eachText(key agentconfig.Path, edit func(string) (string
 	return nil
 }
 
-// applySet changes the keys that the task sets, in the file that decides, else in the first one.
+// applySet changes the keys that the task sets, in the file that decides, else in the last one that has the key's block, else in the first.
 func (in *installation) applySet() error {
 	for name, value := range in.call.Args.Dict("set").All() {
 		key, err := agentconfig.ParsePath(name)
 		if err != nil {
 			return fmt.Errorf("set: %w", err)
 		}
-		at := -1
-		for i, f := range in.files {
-			if !f.config {
-				continue
-			}
-			parsed, err := agentconfig.Parse(f.content)
-			if err != nil {
-				return fmt.Errorf("%s: %w", f.path, err)
-			}
-			if _, found := parsed.Last(key); !found && at >= 0 {
-				continue
-			}
-			at = i
-			if value == nil {
-				if in.files[i].content, err = agentconfig.Unset(f.content, key); err != nil {
-					return fmt.Errorf("set: %s: %w", f.path, err)
-				}
-			}
+		if value == nil {
+			err = in.unset(key)
+		} else {
+			err = in.set(key, value)
 		}
-		if value == nil || at < 0 {
-			continue
-		}
-		wanted, err := agentconfig.ValueOf(expression.ToGo(value))
 		if err != nil {
 			return fmt.Errorf("set: %s: %w", name, err)
 		}
-		if in.files[at].content, err = agentconfig.Set(in.files[at].content, key, wanted); err != nil {
-			return fmt.Errorf("set: %s: %w", in.files[at].path, err)
+	}
+	return nil
+}
+
+func (in *installation) unset(key agentconfig.Path) error {
+	for i := range in.files {
+		f := &in.files[i]
+		if !f.config {
+			continue
 		}
+		var err error
+		if f.content, err = agentconfig.Unset(f.content, key); err != nil {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
+	}
+	return nil
+}
+
+func (in *installation) set(key agentconfig.Path, value any) error {
+	wanted, err := agentconfig.ValueOf(expression.ToGo(value))
+	if err != nil {
+		return err
+	}
+	best, into := -1, (*installFile)(nil)
+	for i := range in.files {
+		f := &in.files[i]
+		if !f.config {
+			continue
+		}
+		parsed, err := agentconfig.Parse(f.content)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
+		nearness := 0
+		if slices.ContainsFunc(parsed.Entries(), func(e agentconfig.Entry) bool { return len(key) > 1 && e.Path[0] == key[0] }) {
+			nearness = 1
+		}
+		if _, found := parsed.Last(key); found {
+			nearness = 2
+		}
+		if nearness > best || nearness == best && nearness > 0 {
+			best, into = nearness, f
+		}
+	}
+	if into == nil {
+		return errors.New("there is no configuration file")
+	}
+	if into.content, err = agentconfig.Set(into.content, key, wanted); err != nil {
+		return fmt.Errorf("%s: %w", into.path, err)
 	}
 	return nil
 }

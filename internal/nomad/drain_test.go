@@ -114,13 +114,17 @@ func TestReplacement(t *testing.T) {
 		"no server":                {[]HostFacts{empty, client("c1", old)}, nil, nil, VerdictRefused, []string{"no server of the cluster answers"}},
 		"drained by another": {
 			[]HostFacts{server, empty, client("c1", old)},
-			[]NodeSummary{{ID: "id-c1", Name: "c1", Status: "ready", Drain: true, LastDrain: &Drain{Meta: map[string]string{"who": "alice"}}}}, nil,
-			VerdictRefused, []string{"c1: somebody else (who: alice) is draining it"},
+			[]NodeSummary{{ID: "id-c1", Name: "c1", Status: "ready", Drain: true, LastDrain: &Drain{Meta: map[string]string{"who": "alice"}}}},
+			nil,
+			VerdictRefused,
+			[]string{"c1: somebody else (who: alice) is draining it"},
 		},
 		"a new host is lost": {[]HostFacts{server, client("c1", old)}, nil, map[string]LookFailure{"h1": {Text: "no route"}}, VerdictRefused, []string{"h1: nothing is known of it: no route"}},
 		"the model is a server": {
-			[]HostFacts{server, empty, {Host: "c1", Role: "server", Server: true, Running: true, Answers: true, VersionRunning: to}}, nil, nil,
-			VerdictRefused, []string{"c1: it is to be the model for new clients", "c1: this host is a server"},
+			[]HostFacts{server, empty, {Host: "c1", Role: "server", Server: true, Running: true, Answers: true, VersionRunning: to}},
+			nil, nil,
+			VerdictRefused,
+			[]string{"c1: it is to be the model for new clients", "c1: this host is a server"},
 		},
 	}
 	for name, test := range tests {
