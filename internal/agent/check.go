@@ -143,6 +143,9 @@ func revertible(r *record) error {
 	if !r.ended() {
 		return failure(wire.KindInvalid, "swap %s is still at work", r.plan.ID)
 	}
+	if r.plan.restarts() || len(r.plan.Edits) > 0 {
+		return failure(wire.KindInvalid, "swap %s has done more than exchange the binary", r.plan.ID)
+	}
 	if now, err := idOf(r.plan.Binary); err != nil || now != r.plan.New {
 		return failure(wire.KindInvalid, "%s is not the binary that swap %s installed", r.plan.Binary, r.plan.ID)
 	}

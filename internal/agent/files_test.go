@@ -3,7 +3,6 @@
 package agent
 
 import (
-	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"drover/internal/wire"
@@ -276,38 +274,5 @@ func TestFile(t *testing.T) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
-	}
-}
-
-func TestUnpack(t *testing.T) {
-	dir := t.TempDir()
-	archive := filepath.Join(dir, "nomad.zip")
-	var packed bytes.Buffer
-	w := zip.NewWriter(&packed)
-	member, err := w.Create("nomad")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = member.Write([]byte("a binary"))
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(archive, packed.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := inProcess(t, Options{})
-	out := filepath.Join(dir, "nomad")
-	got := get[wire.UnpackResult](t, c, wire.Unpack{Archive: archive, Member: "nomad", Path: out, Mode: 0o755}, nil)
-	if diff := cmp.Diff(wire.UnpackResult{SHA256: writeRequest("", "a binary").SHA256, Size: 8}, got); diff != "" {
-		t.Error(diff)
-	}
-	if info, err := os.Stat(out); err != nil || info.Mode() != 0o755 {
-		t.Errorf("unpacked: %v, %v", info, err)
-	}
-	if _, err := try[wire.UnpackResult](c, wire.Unpack{Archive: archive, Member: "nomad", Path: out, MaxSize: 3}, nil); !wire.IsKind(err, wire.KindInvalid) {
-		t.Errorf("over the limit: got %v", err)
-	}
-	if _, err := try[wire.UnpackResult](c, wire.Unpack{Archive: archive, Member: "../nomad", Path: out}, nil); !wire.IsKind(err, wire.KindNotFound) {
-		t.Errorf("missing member: got %v", err)
 	}
 }

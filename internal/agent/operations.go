@@ -32,8 +32,6 @@ func operation(op string) handler {
 		return handle(run)
 	case wire.Hash{}.Op():
 		return handle(hash)
-	case wire.Unpack{}.Op():
-		return handle(unpack)
 	case wire.Tunnel{}.Op():
 		return handle(tunnel)
 	}
@@ -61,6 +59,8 @@ func systemdOperation(op string) handler {
 		return handle(swapPrepare)
 	case wire.SwapCommit{}.Op():
 		return handle(swapCommit)
+	case wire.SwapContinue{}.Op():
+		return handle(swapContinue)
 	case wire.SwapRevert{}.Op():
 		return handle(swapRevert)
 	case wire.SwapSettle{}.Op():

@@ -61,7 +61,7 @@ func newSite(t *testing.T, kind string) *site {
 	at, err := resolve(s.at("nomad"))
 	s.must(err)
 	s.plan = plan{ID: "1", Kind: kindSwap}
-	s.plan.Request = wire.SwapPrepare{Unit: "nomad.service", Version: "1.11.0"}
+	s.plan.Request = wire.SwapPrepare{Unit: "nomad.service", Staged: "staged", Version: "1.11.0"}
 	s.must(s.plan.choose(at, "1.10.5", running, runningPath))
 	s.plan.Ours = true
 	s.put(filepath.Base(s.plan.Placed), "new")

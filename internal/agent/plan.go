@@ -24,7 +24,7 @@ func (a *Agent) plan(ctx context.Context, m *manager, request wire.SwapPrepare, 
 	if err := checkUnit(s, request); err != nil {
 		return plan{}, s, target{}, err
 	}
-	at, err := a.exchangeable(ctx, m, s)
+	at, err := a.startable(ctx, m, s, request)
 	if err != nil {
 		return plan{}, s, at, err
 	}
@@ -37,6 +37,18 @@ func (a *Agent) plan(ctx context.Context, m *manager, request wire.SwapPrepare, 
 	if p.OldTicks, err = expectedProcess(s, request.MainPID); err != nil {
 		return p, s, at, err
 	}
+	if err := p.chooseBackup(); err != nil {
+		return p, s, at, err
+	}
+	if err := p.chooseEdits(); err != nil {
+		return p, s, at, err
+	}
+	if p.restarts() {
+		if err := p.keepBinary(at); err != nil {
+			return p, s, at, err
+		}
+		return p, s, at, a.checkCopies(home, p)
+	}
 	size, err := a.checkStaged(ctx, request)
 	if err != nil {
 		return p, s, at, err
@@ -48,6 +60,39 @@ func (a *Agent) plan(ctx context.Context, m *manager, request wire.SwapPrepare, 
 		return p, s, at, err
 	}
 	return p, s, at, a.checkCopies(home, p)
+}
+
+// restarts tells a transaction that leaves the binary alone.
+func (p plan) restarts() bool { return p.Request.Staged == "" }
+
+// startable finds what the unit's next start will run, and refuses what must not be exchanged where that is asked for.
+func (a *Agent) startable(ctx context.Context, m *manager, s service, request wire.SwapPrepare) (target, error) {
+	if request.Staged != "" {
+		return a.exchangeable(ctx, m, s)
+	}
+	if err := refuseContainer(s); err != nil {
+		return target{}, err
+	}
+	return installed(s)
+}
+
+// keepBinary plans a restart of what is installed. Where another file runs, a restart would change the version unasked.
+func (p *plan) keepBinary(at target) error {
+	id, err := idOf(at.file)
+	if err != nil {
+		return fmt.Errorf("look at the installed binary: %w", err)
+	}
+	p.Binary, p.Placed = at.place(), at.file
+	p.Old, p.New, p.Back = id, id, id
+	if p.Request.MainPID == 0 {
+		return nil
+	}
+	if running, err := runningFile(p.Request.MainPID); err != nil || running != id {
+		refused := failure(wire.KindInvalid, "process %d does not run %s as it is now: a restart would change the version", p.Request.MainPID, at.file)
+		refused.Hint = "nothing was stopped; bring the version to where it should be first, with drover upgrade"
+		return refused
+	}
+	return nil
 }
 
 // chooseNames looks at what runs and what is installed, and settles the names of the files.

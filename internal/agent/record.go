@@ -43,6 +43,9 @@ type plan struct {
 	BootID   string        `json:"boot_id"`
 	StopBy   time.Duration `json:"stop_by"` // time since boot after which nothing may be stopped any more
 	Copies   string        `json:"copies"`  // directory of what a revert needs
+	// Edits are those of the request, without their content, which is in Copies.
+	Edits  []edit `json:"edits,omitempty"`
+	Backup string `json:"backup,omitempty"` // where a directory is copied to
 }
 
 const (
@@ -59,7 +62,11 @@ const (
 	stepExchanged   = "exchanged"
 	stepStopping    = "stopping"
 	stepStopped     = "stopped"
+	stepBackedUp    = "backed up"
+	stepEditing     = "editing"
+	stepEdited      = "edited"
 	stepCopied      = "copied"
+	stepPaused      = "paused"
 	stepStarting    = "starting"
 	stepStarted     = "started"
 	stepListening   = "listening"
@@ -67,6 +74,7 @@ const (
 	stepFailed      = "failed"
 	stepReverting   = "reverting"
 	stepOldStopped  = "new agent stopped"
+	stepUnediting   = "taking edits back"
 	stepOldBack     = "old binary back"
 	stepStateBack   = "client state back"
 	stepOldStarting = "old starting"
@@ -79,6 +87,7 @@ const (
 	outcomeFile = "outcome.json"
 	settledFile = "settled"
 	agentFile   = "drover-agent"
+	goFile      = "go" // ends the pause
 )
 
 // record is a transaction's directory: the plan, a line per step, at last the outcome. Whoever holds the directory can
@@ -233,6 +242,13 @@ func (r *record) outcome() (wire.SwapOutcome, error) {
 		Error: e.Error, Hint: e.Hint, OldPID: r.plan.Request.MainPID, NewPID: e.NewPID, Log: e.Log,
 		Stopped: r.at(stepStopping), Gone: r.at(stepStopped), Started: r.at(stepStarted), Listening: r.at(stepListening), Checked: r.at(stepChecked),
 	}
+	if r.has(stepBackedUp) {
+		out.Backup = r.plan.Backup
+	}
+	for _, e := range r.plan.Edits {
+		out.Edited = append(out.Edited, e.Path)
+	}
+	out.Paused = r.paused()
 	if r.plan.Kind == kindRevert {
 		out.Stopped, out.Gone, out.Started = r.at(stepReverting), r.at(stepOldStopped), r.at(stepOldStarted)
 	}

@@ -172,6 +172,9 @@ func (t *transaction) stays(why string, cause error, log []string) ending {
 	if t.plan.Request.Server {
 		hint += "; an older binary must not start on this data: if the server cannot be brought up, remove it from raft and let it join anew"
 	}
+	if t.plan.restarts() {
+		hint = "the binary is the same and the edited files stay as they are; see the unit's journal, correct what it complains about and run again"
+	}
 	return ending{State: wire.SwapFailed, Error: why + "; not reverted: " + cause.Error(), Hint: hint, Log: log}
 }
 
@@ -222,7 +225,13 @@ func (t *transaction) bringBack() error {
 	if t.plan.Kind == kindSwap && !t.has(stepStarting) && !t.rebooted() {
 		return t.backUnused()
 	}
-	if err := copiesAllow(t.plan); err != nil {
+	// Taking the edits back changes what the fingerprint was taken of; by then the answer has been given.
+	if !t.has(stepUnediting) {
+		if err := copiesAllow(t.plan); err != nil {
+			return err
+		}
+	}
+	if err := t.unedit(); err != nil {
 		return err
 	}
 	if t.plan.Request.Client {
@@ -241,6 +250,9 @@ func (t *transaction) bringBack() error {
 
 // backUnused brings the old binary back after a new one that was never started, so that nothing has to be restored.
 func (t *transaction) backUnused() error {
+	if err := t.unedit(); err != nil {
+		return err
+	}
 	if err := exchangeBack(t.plan); err != nil {
 		return err
 	}
@@ -274,7 +286,7 @@ func (t *transaction) checkReverted(ctx context.Context, why string) (ending, er
 		return ending{}, err
 	}
 	if verdict.good {
-		return ending{State: wire.SwapReverted, NewPID: verdict.pid, Error: why, Hint: "the old binary runs again"}, t.step(stepChecked, "old binary")
+		return ending{State: wire.SwapReverted, NewPID: verdict.pid, Error: why, Hint: "the old binary runs again" + t.uneditedWord()}, t.step(stepChecked, "old binary")
 	}
 	return ending{
 		State: wire.SwapFailed, NewPID: verdict.pid, Error: why + "; the old binary is back, but " + verdict.why,

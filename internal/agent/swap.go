@@ -82,11 +82,14 @@ func (a *Agent) prepareSwap(ctx context.Context, m *manager, request wire.SwapPr
 		}
 		tidy(old, "", a.swapDirs())
 	}
-	if err == nil {
+	if err == nil && !p.restarts() {
 		_, err = unhurried(func() (none, error) { return none{}, a.bring(ctx, &p, at) })
+		if err == nil {
+			err = a.checkPlaced(ctx, s, p)
+		}
 	}
 	if err == nil {
-		err = a.checkPlaced(ctx, s, p)
+		err = keepEdits(ctx, p, request.Edits)
 	}
 	if err == nil {
 		p.BootID, p.StopBy = bootID(), uptime()+stopSlack+wire.SwapPermission*1e6
@@ -284,7 +287,7 @@ func commit(ctx context.Context, m *manager, dir string) error {
 	return errors.Join(launched, r.end(ending{State: wire.SwapUntouched, Error: launched.Error()}))
 }
 
-// awaitOutcome waits for the transaction's end. Should the caller's time run out before, the outcome says that it is
+// awaitOutcome waits for the transaction's end or its pause. Should the caller's time run out before, the outcome says that it is
 // still running, which is no error: the transaction goes on by itself.
 func awaitOutcome(ctx context.Context, m *manager, dir string) (wire.SwapOutcome, error) {
 	for round := 1; ; round++ {
@@ -299,7 +302,7 @@ func awaitOutcome(ctx context.Context, m *manager, dir string) (wire.SwapOutcome
 				return wire.SwapOutcome{}, err
 			}
 		}
-		if r.ended() || wait.For(ctx, 20*time.Millisecond) != nil {
+		if r.ended() || r.paused() || wait.For(ctx, 20*time.Millisecond) != nil {
 			return r.outcome()
 		}
 	}
@@ -341,6 +344,26 @@ func swapRevert(ctx context.Context, c *call, request wire.SwapRevert) (wire.Swa
 			return wire.SwapOutcome{}, err
 		}
 		return awaitOutcome(ctx, m, dir)
+	})
+}
+
+func swapContinue(ctx context.Context, c *call, request wire.SwapContinue) (wire.SwapOutcome, error) {
+	a := c.agent
+	r, err := findRecord(a.swapDirs(), request.ID)
+	if err != nil {
+		return wire.SwapOutcome{}, err
+	}
+	if err := a.maySwap(ctx, r.plan.Request.Unit); err != nil {
+		return wire.SwapOutcome{}, err
+	}
+	if !r.has(stepCommitted) {
+		return wire.SwapOutcome{}, failure(wire.KindInvalid, "swap %s was never committed", r.plan.ID)
+	}
+	return onSystemd(context.WithoutCancel(ctx), r.plan.Request.Unit, func(m *manager, _ string) (wire.SwapOutcome, error) {
+		if err := os.WriteFile(filepath.Join(r.dir, goFile), nil, 0o600); err != nil {
+			return wire.SwapOutcome{}, fmt.Errorf("end the pause of swap %s: %w", r.plan.ID, err)
+		}
+		return awaitOutcome(ctx, m, r.dir)
 	})
 }
 

@@ -47,6 +47,19 @@ func powerFails(b *bench) {
 	c, _ := b.connect()
 	b.commit(c, b.prepare(c, asClient).Token)
 	b.sh("systemctl disable nomad 2>/dev/null; while ! grep -q exchanged /var/lib/drover/swap/nomad.service/*/steps.jsonl; do :; done")
+	b.reboot()
+	again, _ := b.connect()
+	out := b.awaitEnd(again)
+	b.t.Log(out.State, stepNames(out), out.Error)
+	if out.State != wire.SwapDone {
+		b.t.Errorf("outcome: %+v", out)
+	}
+	b.expect(newVersion, newVersion)
+}
+
+// reboot cuts the power and waits until the host is back.
+func (b *bench) reboot() {
+	b.t.Helper()
 	if err := b.lab.Kill(b.ctx, b.host); err != nil {
 		b.t.Fatal(err)
 	}
@@ -61,13 +74,6 @@ func powerFails(b *bench) {
 			b.t.Fatal("the host does not come back")
 		}
 	}
-	again, _ := b.connect()
-	out := b.awaitEnd(again)
-	b.t.Log(out.State, stepNames(out), out.Error)
-	if out.State != wire.SwapDone {
-		b.t.Errorf("outcome: %+v", out)
-	}
-	b.expect(newVersion, newVersion)
 }
 
 // oldDiesFirst kills the process that swaps after the exchange, and the old agent, so that systemd restarts the unit

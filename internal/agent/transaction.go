@@ -113,6 +113,9 @@ func (t *transaction) carry(ctx context.Context) error {
 	if err := t.end(e); err != nil {
 		return err
 	}
+	if e.State == wire.SwapDone {
+		pruneBackups(t.plan)
+	}
 	if e.State != wire.SwapFailed {
 		// Should this process be killed first, settling the outcome does it.
 		tidy(t.plan, e.State, append(swapDirsIn(defaultHomes()), filepath.Dir(filepath.Dir(t.dir))))
@@ -159,15 +162,23 @@ func (t *transaction) forward(ctx context.Context) (ending, error) {
 		}
 	}
 	if !t.has(stepStarting) {
-		gone, err := t.stop(ctx)
-		if err != nil {
+		if t.bootedUnedited() {
+			return t.notEdited(ctx)
+		}
+		if !t.has(stepPaused) && !(t.rebooted() && t.edited()) {
+			gone, err := t.stop(ctx)
+			if err != nil {
+				return ending{}, err
+			}
+			if !gone {
+				return t.stuck(ctx), nil
+			}
+			if err := t.whileStopped(ctx); err != nil {
+				return t.uncopied(ctx, err)
+			}
+		}
+		if err := t.pause(ctx); err != nil {
 			return ending{}, err
-		}
-		if !gone {
-			return t.stuck(ctx), nil
-		}
-		if err := t.keep(); err != nil {
-			return t.uncopied(ctx, err)
 		}
 		if err := t.step(stepStarting, ""); err != nil {
 			return ending{}, err
@@ -176,10 +187,25 @@ func (t *transaction) forward(ctx context.Context) (ending, error) {
 	return t.start(ctx)
 }
 
+// whileStopped does what needs an agent that does not run.
+func (t *transaction) whileStopped(ctx context.Context) error {
+	if err := t.backUp(ctx); err != nil {
+		return err
+	}
+	if err := t.edit(ctx); err != nil {
+		return err
+	}
+	return t.keep()
+}
+
 // uncopied goes back when what a revert needs cannot be kept. Trying again would leave the agent stopped meanwhile,
 // and the new binary has not run yet, so that the old one may come back to whatever it left.
 func (t *transaction) uncopied(ctx context.Context, cause error) (ending, error) {
-	if err := t.step(stepReverting, "the new binary was not started: "+cause.Error()); err != nil {
+	what := "the new binary was not started: "
+	if t.plan.restarts() {
+		what = "the agent was started again as it was: "
+	}
+	if err := t.step(stepReverting, what+cause.Error()); err != nil {
 		return ending{}, err
 	}
 	return t.revert(ctx)
@@ -229,6 +255,9 @@ func (t *transaction) start(ctx context.Context) (ending, error) {
 // overtaken tells that the exchange was made and the old process ended before it was stopped: by a crash, or by a
 // restart of the host. The next start, perhaps by now, is the new binary's; there is no way back but a check.
 func (t *transaction) overtaken() bool {
+	if t.plan.restarts() {
+		return false // there is nothing yet that the next start would run differently
+	}
 	now, err := idOf(t.plan.Binary)
 	before := t.plan.Request.MainPID > 0 || t.rebooted()
 	return err == nil && now == t.plan.New && before && !t.oldLives()
@@ -286,6 +315,9 @@ func (t *transaction) ready(ctx context.Context) error {
 	if err := exchange(t.plan); err != nil {
 		return err
 	}
+	if t.plan.restarts() {
+		return nil
+	}
 	return t.mark(stepExchanged, "old binary kept as "+t.plan.Previous)
 }
 
@@ -339,7 +371,8 @@ func (t *transaction) stop(ctx context.Context) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if s.MainPID > 0 {
+	unedited := len(t.plan.Edits) > 0 && !t.has(stepEdited)
+	if s.MainPID > 0 && !unedited {
 		if id, err := runningFile(s.MainPID); err == nil && id == t.plan.New && !t.oldLives() {
 			return true, t.mark(stepStopped, "the new binary runs already")
 		}

@@ -16,7 +16,7 @@ func swapOnDisk(t *testing.T) *transaction {
 	t.Helper()
 	dir := t.TempDir()
 	p := plan{ID: "1", Kind: kindSwap, Binary: filepath.Join(dir, "nomad"), Placed: filepath.Join(dir, "nomad.drover-2"), Ours: true, Previous: filepath.Join(dir, "nomad.drover-previous"), BootID: bootID(), Copies: filepath.Join(dir, "copies")}
-	p.Request = wire.SwapPrepare{Unit: "nomad.service", Client: true, Server: true, DataDir: dir}
+	p.Request = wire.SwapPrepare{Unit: "nomad.service", Staged: dir + "/staged", Client: true, Server: true, DataDir: dir}
 	for path, id := range map[string]*fileID{p.Binary: &p.Old, p.Placed: &p.New} {
 		if err := os.WriteFile(path, []byte(path), 0o755); err != nil {
 			t.Fatal(err)

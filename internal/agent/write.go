@@ -3,7 +3,6 @@
 package agent
 
 import (
-	"archive/zip"
 	"context"
 	"errors"
 	"fmt"
@@ -196,47 +195,4 @@ func freeBytes(dir string) (int64, error) {
 		return 0, fmt.Errorf("ask for the free space of %s: %w", dir, err)
 	}
 	return int64(fsinfo.Bavail) * int64(fsinfo.Bsize), nil
-}
-
-// maxUnpack bounds a member when the request does not.
-const maxUnpack = 1 << 30
-
-func unpack(ctx context.Context, c *call, request wire.Unpack) (wire.UnpackResult, error) {
-	path, err := writeTarget(request.Path)
-	if err != nil {
-		return wire.UnpackResult{}, err
-	}
-	if err := absolute(request.Archive); err != nil {
-		return wire.UnpackResult{}, err
-	}
-	archive, err := zip.OpenReader(request.Archive)
-	if err != nil {
-		return wire.UnpackResult{}, fmt.Errorf("open the archive %s: %w", request.Archive, err)
-	}
-	defer archive.Close()
-	limit := request.MaxSize
-	if limit <= 0 {
-		limit = maxUnpack
-	}
-	for _, member := range archive.File {
-		if member.Name != request.Member {
-			continue
-		}
-		size := int64(member.UncompressedSize64)
-		if size < 0 || size > limit || !member.Mode().IsRegular() {
-			return wire.UnpackResult{}, failure(wire.KindInvalid, "%s in %s is not a regular file of at most %d bytes", request.Member, request.Archive, limit)
-		}
-		if err := enoughSpace(filepath.Dir(path), size, path); err != nil {
-			return wire.UnpackResult{}, err
-		}
-		content, err := member.Open()
-		if err != nil {
-			return wire.UnpackResult{}, fmt.Errorf("open %s in %s: %w", request.Member, request.Archive, err)
-		}
-		defer content.Close()
-		mode := request.Mode
-		sum, err := landing{path: path, like: path, size: size, mode: &mode, uid: -1, gid: -1}.land(ctx, content)
-		return wire.UnpackResult{SHA256: sum, Size: size}, err
-	}
-	return wire.UnpackResult{}, failure(wire.KindNotFound, "there is no %q in %s", request.Member, request.Archive)
 }

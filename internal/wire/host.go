@@ -180,24 +180,6 @@ type HashResult struct {
 	Size   int64  `json:"size"`
 }
 
-// Unpack takes one file out of a zip archive on the host and lands it like Write does.
-type Unpack struct {
-	Archive string `json:"archive"`
-	Member  string `json:"member"` // exact name inside
-	Path    string `json:"path"`
-	Mode    uint32 `json:"mode"`
-	MaxSize int64  `json:"max_size"`
-}
-
-// Op names the operation.
-func (Unpack) Op() string { return "unpack" }
-
-// UnpackResult describes the file.
-type UnpackResult struct {
-	SHA256 string `json:"sha256"`
-	Size   int64  `json:"size"`
-}
-
 // Tunnel connects the stream to an address that the host can reach; raw bytes follow the reply.
 type Tunnel struct {
 	Network string `json:"network"` // tcp or unix

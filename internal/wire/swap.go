@@ -35,10 +35,10 @@ const (
 )
 
 // SwapPrepare checks, on the host, that a swap can be done, brings the staged binary beside the installed one, and then opens a
-// permission of five seconds.
+// permission of five seconds. The same transaction restarts an agent without another binary, and changes files while it is stopped.
 type SwapPrepare struct {
 	Unit    string `json:"unit"`
-	Staged  string `json:"staged"`   // path that Stage returned
+	Staged  string `json:"staged"`   // path that Stage returned; "": the binary stays, the agent is only restarted
 	SHA256  string `json:"sha256"`   // of the staged binary
 	Version string `json:"version"`  // of the staged binary
 	MainPID int    `json:"main_pid"` // what the caller saw; 0: no process is expected
@@ -54,6 +54,34 @@ type SwapPrepare struct {
 	// Place asks for no permission: it brings the new binary beside the installed one ahead of time, so that the preparation that
 	// follows takes none. It is removed when the connection ends without a commit.
 	Place bool `json:"place,omitempty"`
+	// Backup is copied while no agent runs; nil: nothing is.
+	Backup *SwapBackup `json:"backup,omitempty"`
+	// Edits are made, all of them and in this order, while no agent runs.
+	Edits []SwapEdit `json:"edits,omitempty"`
+	// PauseMS is how long the transaction waits, stopped and edited, for SwapContinue before it starts the agent in any case, in
+	// milliseconds, at most SwapLongestPause; 0: it does not wait. The commit is answered as soon as it waits.
+	PauseMS int64 `json:"pause_ms,omitempty"`
+}
+
+// SwapLongestPause bounds PauseMS, in milliseconds.
+const SwapLongestPause = 5 * 60 * 1000
+
+// SwapBackup is a directory to copy beside itself, as NAME.drover-backup-ID with the transaction's id, with owners, modes and extended
+// attributes.
+type SwapBackup struct {
+	From string `json:"from"` // absolute
+	Keep int    `json:"keep"` // how many such copies stay, this one included; at least 1
+}
+
+// SwapEdit is one file to write or to remove. An existing file's owner, mode and extended attributes are kept.
+type SwapEdit struct {
+	Path    string `json:"path"`
+	Content []byte `json:"content,omitempty"`
+	Remove  bool   `json:"remove,omitempty"`
+	// Like is a file whose owner, mode and extended attributes a new file gets; "": root's, with mode 0644.
+	Like string `json:"like,omitempty"`
+	// Before is the SHA-256 of the content that the file must have, lower-case hex; "": there must be no such file.
+	Before string `json:"before"`
 }
 
 // Op names the operation.
@@ -69,7 +97,7 @@ type SwapPrepareResult struct {
 // deliver an old permission.
 const SwapPermission = 5000
 
-// SwapCommit starts the prepared transaction and waits for its first check.
+// SwapCommit starts the prepared transaction and waits for its first check, or for its pause.
 type SwapCommit struct {
 	Token string `json:"token"`
 }
@@ -77,8 +105,16 @@ type SwapCommit struct {
 // Op names the operation.
 func (SwapCommit) Op() string { return "swap_commit" }
 
+// SwapContinue ends the pause of a transaction and waits for its first check. For one that has gone on, or ended, it only waits.
+type SwapContinue struct {
+	ID string `json:"id"` // the transaction's
+}
+
+// Op names the operation.
+func (SwapContinue) Op() string { return "swap_continue" }
+
 // SwapRevert brings the old binary and, for a client, its state database back, as a transaction like the swap. The
-// agent refuses it for a server whose raft directory the new binary has touched.
+// agent refuses it for a server whose raft directory the new binary has touched, and for a transaction that has edited files.
 type SwapRevert struct {
 	ID string `json:"id"` // the transaction's
 }
@@ -115,6 +151,9 @@ type SwapOutcome struct {
 	OldPID   int        `json:"old_pid"`
 	NewPID   int        `json:"new_pid"`
 	Previous string     `json:"previous,omitempty"` // where the old binary is kept
+	Backup   string     `json:"backup,omitempty"`   // where the directory was copied to, once it was
+	Edited   []string   `json:"edited,omitempty"`   // the files that it changes
+	Paused   bool       `json:"paused,omitempty"`   // it waits for SwapContinue, the agent is stopped
 	Stopped  int64      `json:"stopped"`            // when the stop job was queued
 	Gone     int64      `json:"gone"`               // when the old process was gone
 	Started  int64      `json:"started"`            // when the start job had succeeded

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-// The fake Nomad behaves like one towards systemd, and misbehaves as the file BEHAVIOUR-VERSION in its configuration's
+// The fake Nomad behaves like one towards systemd, takes in and removes server/raft/peers.json, and misbehaves as the file BEHAVIOUR-VERSION in its configuration's
 // directory tells it: crash, crash-early (before it wrote anything), crash-raft (after it wrote to raft's files), slow. Its state database holds the version
 // that wrote it last, and an older version refuses it.
 package main
@@ -53,6 +53,11 @@ func agent(dir string) {
 	state := filepath.Join(dataDir, "client", "state.db")
 	if behaviour(dir) == "crash-early" {
 		os.Exit(1)
+	}
+	peers := filepath.Join(dataDir, "server", "raft", "peers.json")
+	if text, err := os.ReadFile(peers); err == nil {
+		must(os.WriteFile(filepath.Join(dataDir, "server", "raft", "raft.db"), text, 0o600))
+		must(os.Remove(peers))
 	}
 	if text, _ := os.ReadFile(state); string(text) > version {
 		fmt.Println("the state was written by", string(text))
