@@ -89,6 +89,8 @@ func nomadDrain(ctx context.Context, call *Call) (*Result, error) {
 		return &Result{Message: "no client runs here"}, nil
 	case d.facts.NodeID == "":
 		return &Result{Message: "the client has never registered, so there is nothing to drain"}, nil
+	case !d.facts.Running:
+		return &Result{Message: "the agent does not run, so that nothing on it can be moved"}, nil
 	}
 	if err := d.lookAtNode(ctx); err != nil {
 		return nil, fmt.Errorf("%s: ask the servers about the client (nothing was changed): %w", call.Name, err)
