@@ -140,7 +140,7 @@ func (r *rig) diesAndContinues() {
 	done := r.mainPID(first)
 	a := r.upgrade("--skip-unreachable", "--timeout", "2")
 	r.t.Log(a)
-	wantAnswer(r.t, a, exitUnreachable, first, "already "+newVersion, "c5", "not upgraded", "c4")
+	wantAnswer(r.t, a, exitUnreachable, first, "already "+newVersion, "c5 was not upgraded", "c4")
 	r.wantUntouched(done)
 	for _, host := range []string{"s1", "s2", "s3", "c1", "c2", "c3", "c4"} {
 		r.wantRuns(host, newVersion)

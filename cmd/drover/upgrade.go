@@ -105,7 +105,7 @@ func batchSizes(plan *nomad.Plan) []int {
 // tellNotUpgraded lists at the end of a run the hosts that the user went on without.
 func tellNotUpgraded(sink event.Sink, plan *nomad.Plan) error {
 	for _, left := range plan.NotUpgraded {
-		if err := sink.Emit(event.Event{Kind: event.Warning, Host: left.Host, Message: "not upgraded: " + left.Text}); err != nil {
+		if err := sink.Emit(event.Event{Kind: event.Warning, Host: left.Host, Message: left.Host + " was not upgraded: " + left.Text}); err != nil {
 			return err
 		}
 	}
