@@ -44,7 +44,7 @@ func TestSkippedHostsAreToldAndCounted(t *testing.T) {
 	if err := tellNotUpgraded(&told, &nomad.Plan{NotUpgraded: []nomad.Problem{skipped, dead}}); err != nil {
 		t.Fatal(err)
 	}
-	want := "c7: not upgraded: unreachable: connect to 10.0.0.7:22: no answer; s3: not upgraded: accepted as dead"
+	want := "c7: c7 was not upgraded: unreachable: connect to 10.0.0.7:22: no answer; s3: s3 was not upgraded: accepted as dead"
 	if diff := cmp.Diff(want, strings.Join(told, "; ")); diff != "" {
 		t.Error(diff)
 	}
