@@ -139,3 +139,47 @@ func mixed(text []byte, path Path) bool {
 	}
 	return len(kinds) > 1
 }
+
+// FuzzEdits holds the edits of an agent with two files and a command line to the same: the key has the value then, and in each file
+// nothing differs but the key.
+func FuzzEdits(f *testing.F) {
+	f.Add("server { raft_protocol = 2 }", "server { raft_protocol = 0 }", "", raft, uint8(0))
+	f.Add("leave_on_terminate = true", `{"leave_on_terminate": true}`, "-region eu", "leave_on_terminate", uint8(2))
+	f.Add("client { meta { a = \"x\" } }", "client {}", "-dc x -raft-protocol=2", "client.meta.a", uint8(4))
+	f.Add("vault { enabled = true }", "", "-vault-enabled", "vault.enabled", uint8(2))
+	f.Fuzz(func(t *testing.T, first, second, flags, key string, kind uint8) {
+		path, err := ParsePath(key)
+		if err != nil {
+			return
+		}
+		values := []any{3, true, false, 0, "x", "", []any{"a"}}
+		want, err := ValueOf(values[int(kind)%len(values)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources := []Source{{"/d/a.hcl", []byte(first)}, {"/d/b.hcl", []byte(second)}}
+		argv := append([]string{"nomad", "agent"}, strings.Fields(flags)...)
+		edits, err := Edits(sources, argv, path, &want)
+		if err != nil {
+			return
+		}
+		for _, e := range edits {
+			at := slices.IndexFunc(sources, func(s Source) bool { return s.Path == e.Path })
+			if string(sources[at].Text) != string(e.Before) {
+				t.Fatalf("%s was %q before, not %q", e.Path, sources[at].Text, e.Before)
+			}
+			check(t, e.Before, e.After, path)
+			sources[at].Text = e.After
+		}
+		all, err := Occurrences(sources, argv, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if decides, ok := Deciding(all, path); !ok || !decides.Value.Equal(want) {
+			t.Fatalf("%q became %q: %+v decides, want %v", []string{first, second}, sources, decides, want)
+		}
+		if again, err := Edits(sources, argv, path, &want); err != nil || len(again) > 0 {
+			t.Fatalf("a second time: %+v, %v", again, err)
+		}
+	})
+}
