@@ -19,7 +19,7 @@ import (
 )
 
 func newUpgradeCommand(s streams) *cobra.Command {
-	u := &upgradeFlags{}
+	u := &upgradeFlags{playbook: "upgrade"}
 	var yes bool
 	command := &cobra.Command{
 		Use:   "upgrade --to VERSION [--binary FILE | --binary-dir DIR | --mirror URL]",
@@ -27,6 +27,9 @@ func newUpgradeCommand(s streams) *cobra.Command {
 		Long: `upgrade shows the plan, asks, and carries it out: a snapshot, the new binary beside the old one on every host, then servers one at a
 time with the leader last, then one client, then batches. Before each stop it asks every other server for itself whether quorum
 holds. It stops at the first failure. Run again, it goes on where it stopped; a cluster that is done it leaves alone.
+
+Several federated regions in one inventory are upgraded one after the other, the authoritative one first, and a way of more than two
+minor versions goes over stops in between (--via names them). The plan shows these legs; each is begun when the one before has ended well.
 
 Unless a flag names the new binary, it is fetched from HashiCorp's releases; signature and hash are checked before any host gets it.
 
@@ -50,7 +53,7 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 	if !yes && !terminal(s.in) {
 		return usageError("without a terminal nobody can be asked: add --yes (drover plan shows what it would do)")
 	}
-	book, _, err := playbooks.LoadLibrary("upgrade", playbooks.Options{})
+	book, _, err := playbooks.LoadLibrary(u.playbook, playbooks.Options{})
 	if err != nil {
 		return err
 	}
@@ -79,13 +82,21 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 			return err
 		}
 	}
+	if len(plan.Legs) > 0 {
+		return (&journey{upgradeFlags: u, fleet: fl, book: book, vars: vars, plan: plan}).run(ctx, s)
+	}
+	return u.carry(ctx, s, fl, book, vars, plan, "Nomad "+u.to)
+}
+
+// carry runs the ready playbook as a plan says.
+func (u *upgradeFlags) carry(ctx context.Context, s streams, fl *fleet, book *playbooks.Playbook, vars *expression.Map, plan *nomad.Plan, target string) error {
 	vars.Set("batches", expression.FromGo(batchSizes(plan)))
 	if plan.MaxFailPercentage != nil {
 		vars.Set("max_fail_percentage", *plan.MaxFailPercentage) // of the play's own hosts, those that are skipped taken off
 	}
 	sink, done := u.sink(s)
 	defer done()
-	summary, err := u.recorded(ctx, fl, book, vars, sink, asked{command: "upgrade", target: "Nomad " + u.to, plan: plan})
+	summary, err := u.recorded(ctx, fl, book, vars, sink, asked{command: u.playbook, target: target, plan: plan})
 	if err == nil {
 		err = tellNotUpgraded(sink, plan)
 	}

@@ -37,6 +37,8 @@ type upgradeFlags struct {
 	notes      []string
 	mirror     string
 	releaseKey string
+	via        []string
+	playbook   string // the ready playbook that carries the plan out
 }
 
 func (u *upgradeFlags) register(c *cobra.Command) {
@@ -59,7 +61,9 @@ func (u *upgradeFlags) register(c *cobra.Command) {
 	flags.BoolVar(&u.skip, "skip-unreachable", false, "go on without clients that cannot be reached")
 	flags.BoolVar(&u.skipMinors, "allow-unsupported-skip", false, "go over more than two minor versions at once, which Nomad does not support")
 	flags.StringSliceVar(&u.notes, "accept-note", nil, "go on although an upgrade note of Nomad, by the id that the plan names, speaks against it; may be given more than once")
+	flags.StringSliceVar(&u.via, "via", nil, "a version to stop over at, such as 1.10.5; may be given more than once (default: chosen from --binary-dir, or from the last releases of each minor version)")
 	c.MarkFlagsMutuallyExclusive("servers", "clients")
+	c.MarkFlagsMutuallyExclusive("binary", "via")
 	c.MarkFlagsMutuallyExclusive("binary", "binary-dir", "mirror")
 	_ = c.RegisterFlagCompletionFunc("accept-down", u.completeHosts)
 	_ = c.RegisterFlagCompletionFunc("stop-signal", cobra.FixedCompletions([]string{"KILL"}, cobra.ShellCompDirectiveNoFileComp))
@@ -70,8 +74,15 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	if u.to == "" {
 		return nil, usageError("say which version to upgrade to: --to 1.11.0")
 	}
-	if _, err := nomad.ParseVersion(u.to); err != nil {
+	target, err := nomad.ParseVersion(u.to)
+	if err != nil {
 		return nil, usageError("--to: %w", err)
+	}
+	if err := u.checkEdition(target); err != nil {
+		return nil, err
+	}
+	if err := checkVia(u.via, target); err != nil {
+		return nil, err
 	}
 	if u.stopSignal != "" && u.stopSignal != "KILL" {
 		return nil, usageError("--stop-signal knows only KILL, not %q: without it drover picks the signal itself", u.stopSignal)
@@ -118,8 +129,34 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	}
 	vars.Set("accept_notes", expression.FromGo(u.notes))
 	vars.Set("mirror", u.mirror)
+	vars.Set("via", expression.FromGo(u.via))
+	vars.Set("to_enterprise", u.playbook == "enterprise")
 	vars.Set("release_key", releaseKey)
 	return vars, nil
+}
+
+// checkEdition refuses to make of an edition what a command is not for.
+func (u *upgradeFlags) checkEdition(target nomad.Version) error {
+	if u.playbook == "enterprise" && target.Edition() == "" {
+		return usageError("--to %s is the community edition: the Enterprise edition is written %s+ent", target, target)
+	}
+	return nil
+}
+
+// checkVia refuses stops that are not on the way.
+func checkVia(via []string, target nomad.Version) error {
+	var stops []nomad.Version
+	for _, text := range via {
+		stop, err := nomad.ParseVersion(text)
+		if err != nil {
+			return usageError("--via: %w", err)
+		}
+		stops = append(stops, stop)
+	}
+	if err := nomad.CheckStops(stops, target); err != nil {
+		return usageError("--via: %w", err)
+	}
+	return nil
 }
 
 // pathOf is the path that a flag names, absolute: a playbook looks for others beside itself, and the user means the working directory.

@@ -287,13 +287,35 @@ func leaderOf(answers []nomad.Answer) *nomad.AgentView {
 }
 
 // LeaderLast asks all servers known by facts, and puts hosts into the order in which they are to be restarted, as nomad.Order has it and
-// a plan shows it: those that do not answer, those that do not vote, voters, the leader. Nil when no server says that it leads.
+// a plan shows it: those that do not answer, those that do not vote, voters, the leader, region by region. Nil when in one no server says that it leads.
 func LeaderLast(ctx context.Context, fleet Fleet, run Run, become bool, hosts []string) ([]string, error) {
 	c := newCluster(&Call{Fleet: fleet, Run: run, Become: become})
 	defer c.close()
-	answers := c.askAll(ctx, c.servers(""))
+	byRegion := map[string][]string{}
+	var regions []string
+	for _, host := range hosts {
+		facts, _ := c.facts(host)
+		if byRegion[facts.Region] == nil {
+			regions = append(regions, facts.Region)
+		}
+		byRegion[facts.Region] = append(byRegion[facts.Region], host)
+	}
+	var ordered []string
+	for _, region := range regions {
+		part := c.leaderLast(ctx, region, byRegion[region])
+		if part == nil {
+			return nil, ctx.Err()
+		}
+		ordered = append(ordered, part...)
+	}
+	return ordered, nil
+}
+
+// leaderLast orders the servers of one region, which have a leader of their own; nil when none says that it is.
+func (c *cluster) leaderLast(ctx context.Context, region string, hosts []string) []string {
+	answers := c.askAll(ctx, c.servers(region))
 	if leaderOf(answers) == nil {
-		return nil, ctx.Err()
+		return nil
 	}
 	known := map[string]nomad.ServerState{}
 	for _, state := range nomad.States(answers) {
@@ -311,7 +333,7 @@ func LeaderLast(ctx context.Context, fleet Fleet, run Run, become bool, hosts []
 	for i, server := range nomad.Order(servers) {
 		ordered[i] = server.Host
 	}
-	return ordered, nil
+	return ordered
 }
 
 // voice says a thing once until it changes.

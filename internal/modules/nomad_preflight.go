@@ -33,6 +33,11 @@ func nomadPreflightModule() Module {
 			{Name: "batch", Kind: String, Default: "10%", Doc: "Clients at once after the first one: a number or a percentage of all that are to be upgraded."},
 			{Name: "max_fail_percentage", Kind: Number, Doc: "The share of the clients that may fail or be skipped; without it the first that fails ends the run."},
 			{Name: "batch_per_datacenter", Kind: Integer, Default: 5, Doc: "Clients at once in one datacenter."},
+			{Name: "in_legs", Kind: Boolean, Default: false, Doc: "Plan an inventory of several federated regions, and an upgrade over more than two minor versions, in legs: one region's way to one version each. Without it such are refused."},
+			{Name: "via", Kind: List, Doc: "Versions to stop over at, with in_legs; without it they are chosen from what is at hand."},
+			{Name: "onward", Kind: String, Doc: "Where the upgrade goes on to after this version: agents in between are left alone."},
+			{Name: "elsewhere", Kind: List, Doc: "Hosts that are known to belong to other regions; nobody looks at them."},
+			{Name: "to_enterprise", Kind: Boolean, Default: false, Doc: "Let agents take an Enterprise edition that is not their own."},
 			{Name: "accept_notes", Kind: List, Doc: "Upgrade notes that are accepted, by the ids that refusals name."},
 		}, append(binaryArgs(), acceptArgs()...)...),
 		Exclusive: [][]string{binarySources()},
@@ -40,7 +45,7 @@ func nomadPreflightModule() Module {
 		Check:     CheckReads,
 		Returns: []Arg{
 			{Name: "verdict", Kind: String, Doc: "clean, changes or refused."},
-			{Name: "plan", Kind: Dict, Doc: "target, continues, steps (host, role, action, from, to, reason, ...), batches, pauses, accepted, warnings, problems, not_upgraded."},
+			{Name: "plan", Kind: Dict, Doc: "target, continues, steps (host, role, action, from, to, reason, ...), batches, pauses, accepted, warnings, problems, not_upgraded; legs where there are several."},
 		},
 		Example: `- nomad_preflight:
     version: 1.11.0
@@ -56,12 +61,13 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 	}
 	c := newCluster(call)
 	defer c.close()
-	survey := c.survey(ctx)
-	options := planOptions(call)
-	plan := nomad.NewPlan(survey, target, options)
-	if namesBinary(call) {
-		c.binaries(ctx, &survey, &plan)
-		plan = nomad.NewPlan(survey, target, options)
+	options, err := planOptions(call)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := c.plan(ctx, target, options)
+	if err != nil {
+		return nil, err
 	}
 	result := &Result{Data: expression.MapOf("verdict", plan.Verdict(), "plan", expression.FromGo(plan))}
 	switch plan.Verdict() {
@@ -85,12 +91,12 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 	return result, nil
 }
 
-func planOptions(call *Call) nomad.Options {
+func planOptions(call *Call) (nomad.Options, error) {
 	options := nomad.Options{
 		Servers: call.Args.String("only") == "servers", Clients: call.Args.String("only") == "clients",
 		Accepted:        accepted(call),
 		SignalOptions:   nomad.SignalOptions{AllowLeave: call.Args.Bool("allow_leave"), Stop: call.Args.String("stop_signal")},
-		VersionOptions:  nomad.VersionOptions{AllowUnsupportedSkip: call.Args.Bool("allow_unsupported_skip")},
+		VersionOptions:  nomad.VersionOptions{AllowUnsupportedSkip: call.Args.Bool("allow_unsupported_skip"), ToEnterprise: call.Args.Bool("to_enterprise")},
 		SkipUnreachable: call.Args.Bool("skip_unreachable"),
 		Hosts:           call.Args.Strings("hosts"),
 		AcceptNotes:     call.Args.Strings("accept_notes"),
@@ -100,7 +106,11 @@ func planOptions(call *Call) nomad.Options {
 		percentage := call.Args.Float("max_fail_percentage")
 		options.MaxFailPercentage = &percentage
 	}
-	return options
+	var err error
+	if onward := call.Args.String("onward"); onward != "" {
+		options.Onward, err = nomad.ParseVersion(onward)
+	}
+	return options, err
 }
 
 // binaries makes the new binaries ready for the machine types of the hosts to upgrade: it fetches and verifies what nomad_stage will send. Hosts
@@ -149,10 +159,18 @@ func (c *cluster) noRoom(ctx context.Context, facts nomad.HostFacts, target noma
 // surveyAtOnce bounds how many hosts are looked at together.
 const surveyAtOnce = 32
 
-// survey collects what is known of all hosts of the inventory and looks at those that nobody has looked at.
+// survey collects what is known of all hosts of the inventory and of their cluster.
 func (c *cluster) survey(ctx context.Context) nomad.Survey {
+	survey := c.lookAtAll(ctx)
+	c.askCluster(ctx, &survey)
+	return survey
+}
+
+// lookAtAll collects what is known of all hosts of the inventory and looks at those that nobody has looked at.
+func (c *cluster) lookAtAll(ctx context.Context) nomad.Survey {
 	survey := nomad.Survey{Unreachable: map[string]nomad.LookFailure{}, Addresses: map[string]string{}}
-	names := c.call.Fleet.Names("all")
+	elsewhere := c.call.Args.Strings("elsewhere")
+	names := slices.DeleteFunc(c.call.Fleet.Names("all"), func(name string) bool { return slices.Contains(elsewhere, name) })
 	found := make([]nomad.HostFacts, len(names))
 	reasons := make([]nomad.LookFailure, len(names))
 	var unknown []string
@@ -193,7 +211,6 @@ func (c *cluster) survey(ctx context.Context) nomad.Survey {
 		}
 		survey.Hosts = append(survey.Hosts, found[i])
 	}
-	c.askCluster(ctx, &survey)
 	return survey
 }
 
@@ -256,7 +273,7 @@ func (c *cluster) askCluster(ctx context.Context, survey *nomad.Survey) {
 		survey.Further = append(survey.Further, nomad.Problem{Host: speaker.Host, Text: err.Error()})
 	}
 	// Gossip only helps to name servers; without it the raft configuration is enough.
-	survey.Members, _ = nomad.AskMembers(ctx, client, speaker.Region)
+	survey.Members, survey.Federated = c.gossip(ctx, client, speaker.Region)
 	survey.Further = append(survey.Further, nomad.Capabilities(ctx, client, view)...)
 	// A token that may not list nodes has been refused just before.
 	if survey.Nodes, err = nomad.AskNodes(ctx, client); err == nil {

@@ -46,6 +46,8 @@ type AgentView struct {
 	// HeartbeatGrace is the server's setting; unset in the configuration means 10 s.
 	HeartbeatGrace time.Duration `json:"heartbeat_grace"`
 	RaftMultiplier int           `json:"raft_multiplier"`
+	// AuthoritativeRegion is that of the server's configuration; "" where it says none.
+	AuthoritativeRegion string `json:"authoritative_region,omitempty"`
 }
 
 // Raft is stats.raft of a server.
@@ -98,6 +100,8 @@ type selfAnswer struct {
 			RaftProtocol   int
 			RetryJoin      []string
 			ServerJoin     struct{ RetryJoin []string }
+
+			AuthoritativeRegion string
 		}
 		Client  struct{ Enabled bool }
 		Version struct{ Version, VersionPrerelease, VersionMetadata string }
@@ -138,6 +142,7 @@ func (s *selfAnswer) view(host string, asked time.Time) (AgentView, error) {
 		DataDir:   s.Config.DataDir, Files: s.Config.Files,
 		RPC: s.Config.AdvertiseAddrs.RPC, ACL: s.Config.ACL.Enabled,
 		HeartbeatGrace: s.Config.Server.HeartbeatGrace, RaftMultiplier: 1, RaftProtocolSet: s.Config.Server.RaftProtocol,
+		AuthoritativeRegion: s.Config.Server.AuthoritativeRegion,
 	}
 	if view.HeartbeatGrace == 0 {
 		view.HeartbeatGrace = DefaultHeartbeatGrace

@@ -59,6 +59,8 @@ type HostFacts struct {
 	StageFreeBytes  int64        `json:"stage_free_bytes"`
 	Environment     []string     `json:"environment"` // names of the variables that the unit sets
 	Settings        []Setting    `json:"settings"`    // of the configuration files, as far as a version's notes ask for them
+	// AuthoritativeRegion is the region from which a server says that it takes what all regions share; "" where it names none.
+	AuthoritativeRegion string `json:"authoritative_region"`
 }
 
 // UnitFacts are the settings of the systemd unit that decide how it stops and starts.
@@ -83,6 +85,7 @@ func (f *HostFacts) SetView(view AgentView) {
 	f.ServerID, f.NodeID = view.ServerID, view.NodeID
 	f.Leave, f.RetryJoin = view.Leave, view.RetryJoin
 	f.DataDir, f.ConfigFiles = view.DataDir, view.Files
+	f.AuthoritativeRegion = view.AuthoritativeRegion
 	f.RaftProtocolSet, f.KnownServers = view.RaftProtocolSet, view.Heartbeat.servers()
 	f.Voter = isVoter(view.Raft.Servers, &view)
 	f.RPC, f.RaftProtocol, f.RaftServers, f.ACL = view.RPC, view.Raft.Protocol, view.Raft.Servers, view.ACL

@@ -90,7 +90,7 @@ func Leadership(servers []ServerState, target Version, stopping string) (Move, b
 	oldLeft := false
 	for _, s := range Order(servers) {
 		lowest = min(lowest, s.Protocol)
-		isOld := s.Version.Compare(target) < 0
+		isOld := s.Version.behind(target)
 		oldLeft = oldLeft || isOld
 		if s.Host == stopping || s.Leader || !s.Voter {
 			continue
@@ -102,7 +102,7 @@ func Leadership(servers []ServerState, target Version, stopping string) (Move, b
 		}
 	}
 	move := Move{From: from, Impossible: canTransferLeadership(from.Version, lowest)}
-	switch fromOld := from.Version.Compare(target) < 0; {
+	switch fromOld := from.Version.behind(target); {
 	case !fromOld && oldLeft:
 		if len(old) == 0 {
 			// Only the server about to be upgraded is old: doing it now is the shortest path.

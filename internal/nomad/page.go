@@ -18,7 +18,20 @@ const pageWidth = 100
 // everything that stands in the way, with how to go on. Equal plans have equal pages. It holds no control characters but line feeds.
 func (p *Plan) Page() string {
 	w := &page{plan: p}
-	w.line(0, "Upgrade to Nomad %s", p.Target)
+	if len(p.Legs) > 0 {
+		w.legs()
+	} else {
+		w.line(0, "Upgrade to Nomad %s", p.Target)
+		w.whole()
+	}
+	w.problems()
+	w.verdict()
+	return w.text.String()
+}
+
+// whole is everything about a plan but what stands in the way.
+func (w *page) whole() {
+	p := w.plan
 	if p.Continues != "" {
 		w.line(0, "%s", p.Continues)
 	}
@@ -46,15 +59,13 @@ func (p *Plan) Page() string {
 			}
 		}
 	}
-	w.problems()
-	w.verdict()
-	return w.text.String()
 }
 
 // page is a page being written.
 type page struct {
-	plan *Plan
-	text strings.Builder
+	plan   *Plan
+	text   strings.Builder
+	margin int // columns that stay free, because the page is set into another
 }
 
 func (w *page) title(format string, args ...any) {
@@ -81,7 +92,7 @@ func (w *page) paragraph(head, hang, text string) {
 		case column == 0:
 			w.text.WriteString(head)
 			column = len(head)
-		case column+1+length > pageWidth:
+		case column+1+length > pageWidth-w.margin:
 			w.text.WriteString("\n" + hang)
 			column = len(hang)
 		default:

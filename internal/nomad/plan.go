@@ -10,7 +10,10 @@ import (
 
 // Survey is what is known of a whole cluster before anything is touched.
 type Survey struct {
-	Hosts []HostFacts
+	// Region is the region that the hosts are in, where there are several; Federated are the regions of which its servers know.
+	Region    string
+	Federated []string
+	Hosts     []HostFacts
 	// Unreachable are hosts of the inventory about which nothing could be found out, with the reason.
 	Unreachable map[string]LookFailure
 	// Addresses are the names or IP addresses at which the inventory says that such hosts are, where it does.
@@ -56,6 +59,8 @@ type Options struct {
 	// MaxFailPercentage is the share of the clients that may fail or be skipped before the run stops; nil: it stops at the first
 	// that fails.
 	MaxFailPercentage *float64
+	// Onward is where the upgrade ends when the target is only a stop on the way: agents between the two are left alone.
+	Onward Version
 }
 
 func (o *Options) leavesOut(host string) bool {
@@ -118,6 +123,9 @@ type Plan struct {
 	NotUpgraded []Problem `json:"not_upgraded"`
 	// MaxFailPercentage is what is left of the allowed failures, as a share of the clients in the batches; null: the first ends the run.
 	MaxFailPercentage *float64 `json:"max_fail_percentage"`
+	// Legs are the parts in which the upgrade goes on, where there are several: the lists above are then those of all legs
+	// that could be planned already.
+	Legs []Leg `json:"legs,omitempty"`
 }
 
 // Verdicts of a plan.

@@ -33,6 +33,8 @@ func (p *planner) host(survey Survey, facts HostFacts, server ServerState) {
 		step.Reason = "only clients were asked for"
 	case facts.Role == "none" && !facts.Running:
 		p.nobody(facts, &step)
+	case p.options.Onward.Known() && step.beyond() && step.From.Compare(p.options.Onward) <= 0:
+		step.Reason = "runs " + step.From.String() + " already, past this stop"
 	case facts.Upgraded(p.target) && facts.Unfinished != "" && !facts.Server:
 		step.Action, step.Reason = ActionUpgrade, "already "+p.target.String()+"; closes "+facts.Unfinished
 	case facts.Upgraded(p.target):

@@ -93,6 +93,12 @@ func (v Version) Same(other Version) bool {
 	return v.Known() && other.Known() && v.Compare(other) == 0 && v.Edition() == other.Edition()
 }
 
+// behind tells whether an agent of this version has yet to be brought to a target: an older one, or one of another edition.
+func (v Version) behind(target Version) bool {
+	order := v.Compare(target)
+	return order < 0 || order == 0 && v.Edition() != target.Edition()
+}
+
 // AtLeast compares with a release such as 1.7.0; a pre-release of it counts as it, since it has its features.
 func (v Version) AtLeast(release string) bool {
 	minimum, err := goversion.NewSemver(release)
@@ -119,6 +125,8 @@ const maximumSkip = 2
 // VersionOptions are the accepted risks that version rules know.
 type VersionOptions struct {
 	AllowUnsupportedSkip bool
+	// ToEnterprise lets an agent take an Enterprise edition other than its own.
+	ToEnterprise bool
 }
 
 // canTransferLeadership tells whether leadership can be moved on request: from Nomad 1.7.0, with raft protocol 3 on

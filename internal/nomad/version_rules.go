@@ -28,7 +28,7 @@ func versionProblems(from, to Version, options VersionOptions) []Problem {
 			Remedy: "upgrade to " + stops(from, to) + " first, or accept the risk with --allow-unsupported-skip",
 		})
 	}
-	if from.Edition() != to.Edition() {
+	if from.Edition() != to.Edition() && !(options.ToEnterprise && to.Edition() != "") {
 		problems = append(problems, Problem{
 			Text:   fmt.Sprintf("runs the %s and the new binary is the %s", edition(from), edition(to)),
 			Remedy: "use a binary of the same edition: its version is written like " + sameEdition(from, to),
@@ -49,14 +49,7 @@ func stops(from, to Version) string {
 		if minor%2 != 0 || minor < 0 {
 			continue
 		}
-		switch {
-		case minor == 4:
-			names = append(names, "1.4 (not 1.4.0)")
-		case minor < 12:
-			names = append(names, fmt.Sprintf("1.%d", minor))
-		default:
-			names = append(names, fmt.Sprintf("%d.%d", minor/12+1, minor%12))
-		}
+		names = append(names, minorName(minor))
 	}
 	if len(names) == 1 {
 		return "the latest " + names[0]
