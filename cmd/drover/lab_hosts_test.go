@@ -160,7 +160,9 @@ func (r *rig) nonVoter(up time.Time) {
 	r.must("run", r.stagePlaybook(quiet+":"+next, r.binary))
 	r.stabilization(leader, quietFor.String())
 	r.eventually("autopilot to have looked long enough", quietFor, func() bool { return time.Since(up) > quietFor*11/10 })
-	r.onHost(quiet, "sh", "-c", "systemctl kill -s TERM nomad; while systemctl is-active -q nomad; do sleep 0.1; done; systemctl start nomad")
+	r.onHost(quiet, "sh", "-c", "systemctl kill -s TERM nomad; while systemctl is-active -q nomad; do sleep 0.1; done")
+	r.eventually("autopilot to forget "+quiet, time.Minute, func() bool { return !r.autopilotKnows(leader, quiet) })
+	r.onHost(quiet, "systemctl", "start", "nomad")
 	var before map[string]bool
 	r.eventually(quiet+" to be back without a vote", time.Minute, func() bool {
 		before = r.suffrage(leader)
@@ -183,6 +185,19 @@ func (r *rig) nonVoter(up time.Time) {
 	}
 	r.wantRuns(quiet, newVersion)
 	r.wantRuns(next, newVersion)
+}
+
+// autopilotKnows tells whether autopilot keeps a server's record, by which one that has just left would be stable since it first came.
+func (r *rig) autopilotKnows(leader, host string) bool {
+	r.t.Helper()
+	var health struct{ Servers []struct{ Name string } }
+	if err := r.lab.Call(r.t.Context(), leader, "GET", "/v1/operator/autopilot/health", nil, &health); err != nil {
+		return true
+	}
+	return len(health.Servers) == 0 || slices.ContainsFunc(health.Servers, func(s struct{ Name string }) bool {
+		name, _, _ := strings.Cut(s.Name, ".")
+		return name == host
+	})
 }
 
 // promotedMeanwhile upgrades the leader, whose successor gives a server its vote as soon as it leads.
