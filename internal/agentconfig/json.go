@@ -76,7 +76,7 @@ func (r *jsonReader) object(into *block, depth int) *jsonError {
 
 func (r *jsonReader) member(into *block, depth int) *jsonError {
 	it := &item{start: r.at}
-	key, err := r.text1()
+	key, err := r.quoted()
 	if err != nil {
 		return err
 	}
@@ -93,8 +93,8 @@ func (r *jsonReader) member(into *block, depth int) *jsonError {
 	return err
 }
 
-// text1 reads one text in quotation marks.
-func (r *jsonReader) text1() (string, *jsonError) {
+// quoted reads one text in quotation marks.
+func (r *jsonReader) quoted() (string, *jsonError) {
 	start := r.at
 	if r.peek() != '"' {
 		return "", r.fail("want a text in quotation marks")
@@ -129,7 +129,7 @@ func (r *jsonReader) value(into *value, depth int) *jsonError {
 		err = r.list(into, depth+1)
 	case '"':
 		into.Kind = String
-		into.Text, err = r.text1()
+		into.Text, err = r.quoted()
 	default:
 		err = r.word(into)
 	}

@@ -74,7 +74,8 @@ func (v Value) String() string {
 	return v.Text
 }
 
-// Equal tells whether Nomad reads both values as the same: 3 and "3" are, true and "1" are not worth to be.
+// Equal tells whether Nomad reads both values as the same, as it does 3, 0x3 and "3". true and "1" count as different, though Nomad takes
+// both for a boolean: one is then written for the other, which does no harm.
 func (v Value) Equal(other Value) bool {
 	if v.Kind == List || other.Kind == List || v.Kind == Block || other.Kind == Block {
 		return v.Kind == List && other.Kind == List && slices.Equal(v.List, other.List)

@@ -131,7 +131,8 @@ func (e *configEdit) validate(ctx context.Context, edits []agentconfig.Edit) (ou
 	ctx, cancel := context.WithTimeout(ctx, validateTimeout)
 	defer cancel()
 	host, user, group := e.call.Host, e.agent.Unit.User, e.agent.Unit.Group
-	directory := "/run/drover-config-" + strings.ToLower(sumOf([]byte(e.call.Run.ID + e.agent.Unit.Name + e.key.String()))[:16])
+	// The name is that of the unit, which one run at a time holds: what a killed run has left goes with the next trial.
+	directory := "/run/drover-config-" + e.agent.Unit.Name
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), validateTimeout)
 		defer cancel()
