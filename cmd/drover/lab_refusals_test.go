@@ -340,7 +340,7 @@ func hostRefusals() []refusal {
 			name: "a configuration that the new version rejects", plant: planted(on("c2", `printf 'client {\n  no_such_setting = 1\n}\n' > /etc/nomad.d/zz.hcl`)),
 			heal: on("c2", "rm /etc/nomad.d/zz.hcl"),
 			// Only the new binary can say so, after it was staged.
-			code: exitFailed, words: []string{"c2", "no_such_setting", "/etc/nomad.d/zz.hcl", "nothing was stopped", "correct the configuration"},
+			code: exitRefused, words: []string{"c2", "no_such_setting", "/etc/nomad.d/zz.hcl", "nothing was stopped", "correct the configuration"},
 		},
 		{
 			name: "a server that is down and left out", plant: planted(func(r *rig) { r.stopFollower("s3") }), heal: func(r *rig) { r.startAgain("s3") }, restarts: "s3",

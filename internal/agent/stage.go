@@ -299,7 +299,7 @@ func validate(ctx context.Context, s service, as *account, result *wire.StageRes
 		result.Validate = "warned"
 		result.Warnings = append(result.Warnings, s.Name+" has flags besides -config, which `config validate` does not see; it said: "+strings.Join(words, "; "))
 	default:
-		rejected := failure(wire.KindFailed, "the new binary (%s) rejects the configuration %s: %s",
+		rejected := failure(wire.KindUnsupported, "the new binary (%s) rejects the configuration %s: %s",
 			result.Version, strings.Join(flags.configs, " "), strings.Join(words, "; "))
 		rejected.Hint = "nothing was stopped; correct the configuration and run again"
 		return rejected

@@ -62,7 +62,11 @@ func nomadStage(ctx context.Context, call *Call) (*Result, error) {
 	request := wire.Stage{Unit: facts.Unit, Size: binary.Size, SHA256: binary.SHA256, Version: target.String(), Encoding: "zstd", Check: call.Check}
 	reply, err := sendStaged(ctx, call, request, binary.Compressed)
 	if err != nil {
-		return nil, fmt.Errorf("stage Nomad %s on %s: %w", target, call.Name, err)
+		err = fmt.Errorf("stage Nomad %s on %s: %w", target, call.Name, err)
+		if wire.IsKind(err, wire.KindUnsupported) || wire.IsKind(err, wire.KindNoSpace) {
+			return nil, refusal{err} // only the directory of drover's own was touched
+		}
+		return nil, err
 	}
 	if call.Check && reply.NeedBody {
 		return &Result{Changed: true, Message: fmt.Sprintf("would send Nomad %s to %s", target, reply.Path)}, nil
