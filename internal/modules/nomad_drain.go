@@ -284,6 +284,9 @@ func (d *drain) giveUp(ctx context.Context, what string, left []nomad.Alloc, pro
 	for _, why := range d.holders(ctx, left) {
 		text += "\n  " + why
 	}
+	if gone := d.total - len(left); gone > 0 {
+		text += fmt.Sprintf("\n  %d of %d had left; Nomad stops what it moves before it has a place elsewhere, and starts those that found none again as soon as there is one", gone, d.total)
+	}
 	state := "the drain was cancelled, and the client is " + d.prior + " again"
 	if err := d.end(ctx, d.prior); err != nil {
 		state = fmt.Sprintf("cancelling the drain did not succeed: %s; end it with nomad node drain -disable %.8s, or run again", err, d.node.ID)
