@@ -272,7 +272,7 @@ func TestNomadStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, d := withDrains(t)
 			test.change(c, d)
-			_, err := c.do(t.Context(), test.host, "nomad_stop", nil)
+			_, err := c.do(t.Context(), test.host, "nomad_stop", map[string]any{"timeout": 0.1})
 			stopped := slices.Contains(c.agent(test.host).log, "unit_control")
 			switch {
 			case test.want == "" && (err != nil || !stopped):

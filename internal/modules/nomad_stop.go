@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 
 	"drover/internal/nomad"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -21,6 +22,7 @@ func nomadStopModule() Module {
 			"or still has allocations or processes of them. A drained client has nothing to lose by leaving, so it is stopped with its unit's own signal. " +
 			"Files and data directory stay. With purge the servers forget the node, too; without it they see it as down until Nomad's garbage collection. An agent that does not run is only disabled. " + unitDoc,
 		Args: []Arg{
+			{Name: "timeout", Kind: Duration, Default: "30s", Doc: "How long processes of tasks may outlive their allocations."},
 			{Name: "purge", Kind: Boolean, Default: false, Doc: "Remove the node from the servers' list after the stop."},
 		},
 		Check: CheckFull,
@@ -94,18 +96,29 @@ func (c *cluster) emptied(ctx context.Context, facts nomad.HostFacts) error {
 	if len(left) > 0 {
 		return refuse("%s: %d allocations are left on the client (%s); nothing was stopped; drain it with ignore_system_jobs: false", facts.Host, len(left), someOf(left))
 	}
-	processes, err := c.processes(ctx)
-	if err != nil {
-		return err
-	}
-	if len(processes) > 0 {
+	return c.tasksEnded(ctx, facts.Host)
+}
+
+// tasksEnded waits for the last processes of tasks, and refuses where they stay.
+func (c *cluster) tasksEnded(ctx context.Context, host string) error {
+	timeout := c.call.Args.Duration("timeout")
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	say := voice{call: c.call}
+	for {
+		processes, err := c.processes(ctx)
+		if err != nil || len(processes) == 0 {
+			return err
+		}
 		var tasks []string
 		for _, process := range processes {
 			tasks = append(tasks, fmt.Sprintf("%d of task %s in allocation %.8s", process.PID, process.Task, process.Alloc))
 		}
-		return refuse("%s: processes of tasks still run (%s); nothing was stopped; wait for their end", facts.Host, someOf(tasks))
+		say.say("waiting for processes of tasks: " + someOf(tasks))
+		if wait.For(ctx, drainPoll) != nil {
+			return refuse("%s: processes of tasks still run after %s (%s); nothing was stopped; wait for their end", host, timeout, someOf(tasks))
+		}
 	}
-	return nil
 }
 
 // purge makes the servers forget a node; false when they had done so.
