@@ -77,6 +77,7 @@ type fakeAgent struct {
 	copyFails bool
 	starting  bool   // Type=notify, and not ready yet
 	arch      string // as uname -m; "": x86_64
+	config    string // its configuration file; "": one that says the role
 }
 
 func newFakeCluster(t *testing.T, servers, clients int) *fakeCluster {
@@ -169,7 +170,7 @@ func (c *fakeCluster) do(ctx context.Context, host, module string, args map[stri
 func nomadTable() []Module {
 	return []Module{
 		nomadFactsModule(), nomadPreflightModule(), nomadSnapshotModule(), nomadStageModule(), nomadTransferLeadershipModule(),
-		nomadSwapModule(), nomadServerHealthyModule(), nomadClientReadyModule(), nomadAllocsModule(), nomadHealthModule(), nomadDrainModule(), nomadStopModule(),
+		nomadSwapModule(), nomadServerHealthyModule(), nomadClientReadyModule(), nomadAllocsModule(), nomadHealthModule(), nomadDrainModule(), nomadStartModule(), nomadStopModule(),
 	}
 }
 
@@ -242,6 +243,9 @@ func (a *fakeAgent) Receive(_ context.Context, request wire.Request, _ any, into
 	switch q := request.(type) {
 	case wire.Read:
 		switch {
+		case strings.HasSuffix(q.Path, ".hcl") && a.config != "":
+			_, err := io.WriteString(into, a.config)
+			return err
 		case strings.HasSuffix(q.Path, ".hcl") && a.server:
 			_, err := io.WriteString(into, `data_dir = "/opt/nomad" server { enabled = true }`)
 			return err
@@ -296,7 +300,12 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 	case wire.Unit:
 		return a.unit(), nil
 	case wire.UnitControl:
+		if q.State == "started" && !a.running {
+			a.running, a.beat = true, time.Now().Add(10*time.Millisecond)
+		}
 		return wire.UnitControlResult{Changed: true}, nil
+	case wire.Stat:
+		return wire.StatResult{Exists: strings.HasSuffix(q.Path, ".hcl"), Type: "file"}, nil
 	case wire.UnitLog:
 		return wire.UnitLogResult{Lines: []string{"agent: last words"}}, nil
 	case wire.Agent:

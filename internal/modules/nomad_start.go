@@ -237,7 +237,9 @@ func (s *starting) missingServer(ctx context.Context, own nomad.Answer) []nomad.
 	if err != nil {
 		return missing("%s", err)
 	}
-	alive := func(m nomad.Member) bool { return m.Tags["id"] == s.facts.ServerID && m.Status == "alive" }
+	alive := func(m nomad.Member) bool {
+		return m.Status == "alive" && (m.Tags["id"] == s.facts.ServerID || m.Tags["id"] == "" && m.Name == s.facts.NodeName+"."+s.facts.Region)
+	}
 	if !slices.ContainsFunc(members, alive) {
 		return missing("the other servers do not see it alive yet")
 	}
@@ -261,7 +263,10 @@ func (s *starting) missingServer(ctx context.Context, own nomad.Answer) []nomad.
 func (s *starting) configFile(ctx context.Context, name string) ([]byte, error) {
 	m := model{name: s.call.Name, host: s.call.Host}
 	f, err := m.read(ctx, name)
-	if err != nil || f == nil {
+	if err == nil && f == nil {
+		err = fmt.Errorf("%s: %s has just gone", s.call.Name, name)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return f.content, nil
