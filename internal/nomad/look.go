@@ -2,6 +2,8 @@
 
 package nomad
 
+import "strings"
+
 // LookUnreachable is the kind of a LookFailure where there was no connection at all.
 const LookUnreachable = "unreachable"
 
@@ -28,13 +30,22 @@ func (f LookFailure) ofServer() string {
 	return f.Text + " (it is a server of the cluster)"
 }
 
-// remedy is what to do so that the host can be looked at.
-func (f LookFailure) remedy() string {
+// remedy is what to do so that the host can be looked at. An agent does not know what the inventory calls its host.
+func (f LookFailure) remedy(host string) string {
 	switch {
 	case f.Remedy != "":
-		return f.Remedy
+		return strings.ReplaceAll(f.Remedy, "'!HOST', HOST as the inventory calls it", "'!"+host+"'")
 	case f.Kind == LookUnreachable:
 		return "repair the connection"
 	}
 	return "repair that on the host"
+}
+
+// orWithout adds the way on without a host that is no server, where the remedy does not name it already.
+func (f LookFailure) orWithout(host string) string {
+	remedy := f.remedy(host)
+	if strings.Contains(remedy, "--limit '!"+host+"'") {
+		return remedy
+	}
+	return remedy + ", or go on without it with --skip-unreachable"
 }

@@ -40,7 +40,7 @@ func (p *planner) unreachable(survey Survey) {
 		case member != nil:
 			p.unasked(survey, host, member, ActionRefused, "could not be asked")
 			p.plan.Problems = append(p.plan.Problems, Problem{
-				Host: host, Kind: failed.Kind, Text: failed.ofServer(), Remedy: failed.remedy() + ", or name it with --accept-down if it is dead",
+				Host: host, Kind: failed.Kind, Text: failed.ofServer(), Remedy: failed.remedy(host) + ", or name it with --accept-down if it is dead",
 			})
 		case p.options.leavesOut(host) && len(survey.Raft.Servers) > 0:
 		case p.options.Servers && survey.isClient(host):
@@ -50,7 +50,7 @@ func (p *planner) unreachable(survey Survey) {
 		default:
 			p.unasked(survey, host, nil, ActionRefused, "could not be asked")
 			p.plan.Problems = append(p.plan.Problems, Problem{
-				Host: host, Kind: failed.Kind, Text: failed.String(), Remedy: failed.remedy() + ", or go on without it with --skip-unreachable",
+				Host: host, Kind: failed.Kind, Text: failed.String(), Remedy: failed.orWithout(host),
 			})
 		}
 	}

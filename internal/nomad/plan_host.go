@@ -206,7 +206,7 @@ func (p *planner) binaries(survey Survey) {
 		case binary.Error != "":
 			missing[facts.Architecture] = append(missing[facts.Architecture], step.Host)
 		case survey.Short[step.Host].Text != "":
-			p.exclude(step.Host, survey.Short[step.Host].remedy(), "%s", survey.Short[step.Host].Text)
+			p.exclude(step.Host, survey.Short[step.Host].remedy(step.Host), "%s", survey.Short[step.Host].Text)
 			step.Action = ActionRefused
 		}
 	}
