@@ -85,7 +85,7 @@ func (p *planner) upgrade(facts HostFacts, step *Step) {
 	if facts.Running && !facts.Answers && !facts.CrashLooping {
 		p.exclude(facts.Host, "check nomad_token, nomad_cacert and the agent's log", "its agent runs but does not answer: %s", facts.Problem)
 	}
-	if facts.Running {
+	if facts.Running && !facts.CrashLooping { // one that systemd starts over and over has no leave to take
 		p.signal(facts, step)
 	}
 	p.unit(facts)

@@ -143,3 +143,13 @@ func TestPlanSkipsNobodyWhileNoServerCanBeAsked(t *testing.T) {
 		t.Errorf("servers would be skipped like clients: %s: %s", plan.Verdict(), words)
 	}
 }
+
+func TestPlanRepairsACrashLoopingAgentWhateverItsLeaveFlags(t *testing.T) {
+	s := fleetOf(2)
+	s.Binaries = map[string]NewBinary{"x86_64": {Size: 1}}
+	c := s.of("c1")
+	c.Answers, c.CrashLooping, c.Leave = false, true, LeaveFlags{OnInterrupt: true, OnTerminate: true}
+	if plan := NewPlan(s, version("1.11.0"), Options{}); len(plan.Problems) > 0 {
+		t.Errorf("refused: %s", Words(plan.Problems))
+	}
+}
