@@ -78,7 +78,12 @@ type swap struct {
 	own     nomad.Answer
 	prepare wire.SwapPrepare
 	leaves  bool // the signal makes the server leave
-	stays   bool // leadership could not be moved, and nothing is waited for on its account
+	// alone says that raft's configuration shall be this server and nobody else (nomad.StopQuestion).
+	alone bool
+	// guard says what else speaks against the stop; nil: nothing does.
+	guard func([]nomad.Answer) []nomad.Problem
+	doing string // what is done, for errors; "": the exchange of the binary
+	stays bool   // leadership could not be moved, and nothing is waited for on its account
 	// measured says that the record's gap is the one up to the first heartbeat.
 	measured bool
 	// backup is where server/ was copied before an accepted outage, "" when it was not.
@@ -334,7 +339,11 @@ func (s *swap) judge(ctx context.Context, outcome wire.SwapOutcome) error {
 		// The host has nothing to keep for it. Should this fail, the next run closes it.
 		_ = settle(ctx, s.call.Host, outcome.ID)
 	}
-	return s.failure(ctx, fmt.Sprintf("swapping Nomad to %s did not succeed: %s; %s", s.target, outcome.Error, left), outcome.Hint, outcome.Log)
+	doing := s.doing
+	if doing == "" {
+		doing = "swapping Nomad to " + s.target.String()
+	}
+	return s.failure(ctx, fmt.Sprintf("%s did not succeed: %s; %s", doing, outcome.Error, left), outcome.Hint, outcome.Log)
 }
 
 // failure is an error with the unit's last words.

@@ -132,7 +132,11 @@ func (s *swap) against(answers []nomad.Answer, reached uint64) []nomad.Problem {
 	if !s.leaderless.IsZero() {
 		question.Leaderless = time.Since(s.leaderless)
 	}
-	return nomad.MayStop(question)
+	problems := nomad.MayStop(question)
+	if s.guard != nil && len(problems) == 0 {
+		problems = s.guard(answers)
+	}
+	return problems
 }
 
 var errLeadershipMoved = errors.New("leadership has moved since it was looked at")

@@ -24,6 +24,8 @@ func Table() []Module {
 		nomadHealthModule(),
 		nomadInstallModule(),
 		nomadPreflightModule(),
+		nomadRaftCheckModule(),
+		nomadRaftProtocolModule(),
 		nomadReplaceCheckModule(),
 		nomadServerHealthyModule(),
 		nomadSnapshotModule(),

@@ -53,7 +53,10 @@ type StopQuestion struct {
 	Stopping string // inventory name of the server to stop
 	// Down says that the host itself sees no living agent (no process, or one that the unit restarts over and over).
 	// Such a server has no vote to lose, so repairing it is always allowed.
-	Down    bool
+	Down bool
+	// Alone says that the caller repairs or migrates a server whose raft configuration shall be it and nobody else, whatever its state:
+	// that is so only if the server says it itself.
+	Alone   bool
 	Answers []Answer // of all servers of the inventory, the one to stop included
 	// Reached is an index that the leader had committed before the voters were asked; each must have applied it. It
 	// is fixed beforehand so that a busy cluster does not run away from the question.
@@ -69,7 +72,7 @@ type StopQuestion struct {
 // with the reached index applied; and those voters are a majority of the configured ones. Gossip and autopilot are no
 // evidence. A single server has no quorum to lose. Two servers, or a cluster without a leader, need Accepted.Outage.
 func MayStop(q StopQuestion) []Problem {
-	if q.Down {
+	if q.Down || q.Alone && isAlone(q) {
 		return nil
 	}
 	leader, problems := soleLeader(q.Answers)
@@ -103,6 +106,22 @@ func MayStop(q StopQuestion) []Problem {
 		problems = append(problems, problem)
 	}
 	return problems
+}
+
+// isAlone tells whether the server has just said that raft's configuration is it alone, and nobody else knows it as a member of theirs.
+// Such a server has no quorum to lose, also where it finds no leader because raft knows it by another id.
+func isAlone(q StopQuestion) bool {
+	i := slices.IndexFunc(q.Answers, func(a Answer) bool { return a.Host == q.Stopping && a.Error == "" })
+	if i < 0 {
+		return false
+	}
+	own := &q.Answers[i].View
+	age := q.Now.Sub(own.Asked)
+	lists := func(view *AgentView) bool {
+		return slices.ContainsFunc(view.Raft.Servers, func(s RaftServer) bool { return own.is(s) || own.RPC != "" && s.Address == own.RPC })
+	}
+	elsewhere := slices.ContainsFunc(q.Answers, func(a Answer) bool { return a.Host != q.Stopping && a.Error == "" && lists(&a.View) })
+	return age >= 0 && age <= FreshFor && len(own.Raft.Servers) == 1 && lists(own) && !elsewhere
 }
 
 // soleLeader finds the server that says it leads; of several, the one of the highest term, and names the others.
@@ -208,6 +227,9 @@ func uncountable(q StopQuestion, leader *AgentView, answer *Answer) string {
 		return "it has not heard from the leader " + ago(raft.LastContact)
 	case raft.Applied < q.Reached:
 		return fmt.Sprintf("it has applied index %d, and the leader had committed %d before it was asked", raft.Applied, q.Reached)
+	case raft.Protocol >= 3 && slices.ContainsFunc(leader.Raft.Servers, func(s RaftServer) bool { return s.Address == view.RPC && s.ID == s.Address }):
+		// It follows, but can neither vote for itself nor be elected: the election of another hangs on the rest.
+		return "it uses raft protocol 3, and raft's configuration has it by its address and not by its id yet"
 	case !sameServers(raft.Servers, leader.Raft.Servers):
 		return "it knows another raft configuration than the leader"
 	}
