@@ -108,12 +108,13 @@ func (u *upgradeClientsFlags) run(ctx context.Context, s streams) error {
 			return err
 		}
 	}
+	clean := plan.Verdict() == nomad.VerdictClean
 	switch {
 	case plan.Verdict() == nomad.VerdictRefused:
 		return &exit{code: exitRefused}
-	case plan.Verdict() == nomad.VerdictClean && !u.mayRestore(plan):
+	case clean && !u.mayRestore(plan):
 		return leftBehind(plan, nil)
-	case !u.yes:
+	case !clean && !u.yes:
 		if err := confirm(s); err != nil {
 			return err
 		}
@@ -132,7 +133,7 @@ func (u *upgradeClientsFlags) run(ctx context.Context, s streams) error {
 	return leftBehind(plan, fl.ended(summary, err))
 }
 
-// mayRestore tells whether a cluster with nothing to upgrade may have a client that a run that died has left drained.
+// mayRestore tells whether a cluster with nothing to upgrade may have a client that a run that died has left drained. Restoring it is not asked about: that was, then.
 func (u *upgradeClientsFlags) mayRestore(plan *nomad.Plan) bool {
 	return u.drain && slices.ContainsFunc(plan.Steps, func(step nomad.Step) bool {
 		return !step.LeftOut && (step.Draining || step.Eligibility == nomad.Ineligible)
