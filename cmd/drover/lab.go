@@ -68,6 +68,7 @@ func (c *labCommand) up() *cobra.Command {
 	flags.BoolVar(&o.Combined, "combined", false, "the servers are clients too")
 	flags.IntVar(&o.Clients, "clients", 3, "Nomad clients, c1 and on")
 	flags.IntVar(&o.Plain, "plain", 0, "hosts without Nomad, h1 and on")
+	flags.StringSliceVar(&o.Regions, "regions", nil, "federated regions to deal servers and clients out to, the authoritative one first (default global)")
 	flags.BoolVar(&o.Jump, "jump", false, "reach the hosts only through a jump host, j1")
 	flags.StringVar(&o.Version, "nomad", "1.10.5", "Nomad version; built here: "+strings.Join(lab.PinnedVersions(), ", "))
 	flags.StringVar(&o.NomadDir, "nomad-dir", "", "directory of Nomad release zips or binaries, instead of building")

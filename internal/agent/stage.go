@@ -214,7 +214,11 @@ func (a *Agent) tryStaged(ctx context.Context, s service, request wire.Stage, re
 		}
 		return wrong
 	}
-	return validate(ctx, s, as, result)
+	if err := validate(ctx, s, as, result); err != nil || request.License == nil {
+		return err
+	}
+	result.License, err = inspectLicense(ctx, s, as, result.Path, *request.License)
+	return err
 }
 
 // serviceAccount is the user and group that the unit's processes have; nil for root.
@@ -279,11 +283,7 @@ func validate(ctx context.Context, s service, as *account, result *wire.StageRes
 	ctx, cancel := context.WithTimeout(ctx, validateTimeout)
 	defer cancel()
 	argv := append([]string{result.Path, "config", "validate"}, flags.configs...)
-	dir := strings.TrimLeft(s.workingDir, "!-")
-	if dir == "~" {
-		dir = ""
-	}
-	got, err := command{argv: argv, env: env, dir: dir, as: as, limit: 64 << 10}.execute(ctx)
+	got, err := command{argv: argv, env: env, dir: workingDir(s), as: as, limit: 64 << 10}.execute(ctx)
 	if err != nil {
 		return fmt.Errorf("try the configuration with the new binary: %w", err)
 	}

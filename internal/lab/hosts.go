@@ -24,6 +24,7 @@ type Host struct {
 	Name    string     `json:"name"`
 	Role    Role       `json:"role"`
 	Address netip.Addr `json:"address"`
+	Region  string     `json:"region"` // of its agent; "" without one
 }
 
 // RunsNomad reports whether the host has a Nomad agent.
@@ -54,6 +55,9 @@ func makeHosts(o Options) []Host {
 				Role:    role,
 				Address: netip.AddrFrom4([4]byte{10, 64, third, byte(i)}),
 			})
+			if role != Plain {
+				hosts[len(hosts)-1].Region = o.Regions[(i-1)%len(o.Regions)]
+			}
 		}
 	}
 	server := Server
@@ -75,6 +79,11 @@ func (h Host) fleetAddress() netip.Addr {
 		return netip.AddrFrom4([4]byte{10, 64, 4, 1})
 	}
 	return h.Address
+}
+
+// within picks the hosts of a region.
+func within(hosts []Host, region string) []Host {
+	return which(hosts, func(h Host) bool { return h.Region == region })
 }
 
 func which(hosts []Host, is func(Host) bool) []Host {

@@ -18,14 +18,14 @@ const (
 	isolatedPerClient = 1
 )
 
-func jobAllocations(o Options) int { return o.nodes() * (rawPerClient + isolatedPerClient) }
+func jobAllocations(nodes int) int { return nodes * (rawPerClient + isolatedPerClient) }
 
 // practiceJob is a service that does nothing for as long as nobody restarts it, as the API takes it.
-func practiceJob(o Options) map[string]any {
+func practiceJob(nodes int) map[string]any {
 	group := func(name, driver string, perClient int) map[string]any {
 		return map[string]any{
 			"Name":          name,
-			"Count":         perClient * o.nodes(),
+			"Count":         perClient * nodes,
 			"EphemeralDisk": map[string]any{"SizeMB": 10},
 			"Tasks": []any{map[string]any{
 				"Name":        "sleep",
@@ -44,7 +44,7 @@ func practiceJob(o Options) map[string]any {
 	}}
 }
 
-func (l *Lab) checkJob(ctx context.Context, want int) error {
+func (l *Lab) checkJob(ctx context.Context, server string, want int) error {
 	var allocations []struct {
 		ClientStatus string
 		NodeName     string
@@ -52,7 +52,7 @@ func (l *Lab) checkJob(ctx context.Context, want int) error {
 			Events []struct{ Type, DisplayMessage string }
 		}
 	}
-	if err := l.Call(ctx, "s1", "GET", "/v1/job/"+jobID+"/allocations", nil, &allocations); err != nil {
+	if err := l.Call(ctx, server, "GET", "/v1/job/"+jobID+"/allocations", nil, &allocations); err != nil {
 		return err
 	}
 	running, trouble := 0, ""

@@ -158,7 +158,7 @@ func builtNomad(ctx context.Context, version, cache string, p *progress) (string
 	id := sha256.Sum256(slices.Concat(mod, sum, []byte(nomadTags)))
 	dir := filepath.Join(cache, "nomad", fmt.Sprintf("%s-%s-%s", version, runtime.GOARCH, hex.EncodeToString(id[:6])))
 	return once(ctx, dir, p, func(binary string) error {
-		return buildNomad(ctx, version, filepath.Dir(binary), mod, sum, p)
+		return buildProgram(ctx, version, filepath.Dir(binary), mod, sum, nomadModule, p)
 	})
 }
 
@@ -192,7 +192,8 @@ func once(ctx context.Context, dir string, p *progress, fill func(binary string)
 	return binary, nil
 }
 
-func buildNomad(ctx context.Context, version, dir string, mod, sum []byte, p *progress) error {
+// buildProgram builds a package, or a file in dir, as dir/nomad with the pinned modules of a Nomad version.
+func buildProgram(ctx context.Context, version, dir string, mod, sum []byte, what string, p *progress) error {
 	for _, tool := range []string{"go", "gcc"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("build Nomad %s: %s is missing (Nomad's exec driver is partly C): install it or give --nomad-dir", version, tool)
@@ -207,7 +208,7 @@ func buildNomad(ctx context.Context, version, dir string, mod, sum []byte, p *pr
 	defer cancel()
 	p.say("Nomad %s: building it from its Go module (once, 1-5 minutes on two cores)", version)
 	cmd := exec.CommandContext(ctx, "env", "GOWORK=off", "CGO_ENABLED=1",
-		"go", "build", "-v", "-mod=readonly", "-trimpath", "-tags", nomadTags, "-o", "nomad", nomadModule)
+		"go", "build", "-v", "-mod=readonly", "-trimpath", "-tags", nomadTags, "-o", "nomad", what)
 	cmd.Dir = dir
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGINT) }
 	cmd.WaitDelay = 10 * time.Second

@@ -48,13 +48,13 @@ bind_addr  = "0.0.0.0"
 leave_on_interrupt   = %t
 leave_on_terminate   = %t
 disable_update_check = true
-`, host.Name, region, o.LeaveOnInterrupt, o.LeaveOnTerminate),
+`, host.Name, host.Region, o.LeaveOnInterrupt, o.LeaveOnTerminate),
 	}
 	if host.IsServer() {
-		files["server.hcl"] = serverConfig(o, hosts)
+		files["server.hcl"] = serverConfig(o, host, hosts)
 	}
 	if host.IsClient() {
-		files["client.hcl"] = clientConfig(o, hosts)
+		files["client.hcl"] = clientConfig(o, within(hosts, host.Region))
 	}
 	if o.ACL {
 		files["acl.hcl"] = "acl {\n  enabled = true\n}\n"
@@ -85,12 +85,17 @@ func join(hosts []Host) string {
 	return fmt.Sprintf("  server_join {\n    retry_join     = [%s]\n    retry_interval = \"1s\"\n  }\n", strings.Join(addresses, ", "))
 }
 
-func serverConfig(o Options, hosts []Host) string {
-	protocol := ""
+// serverConfig lets a server join those of all regions: they gossip in one pool, and each region elects a leader of its own.
+func serverConfig(o Options, host Host, hosts []Host) string {
+	more := ""
 	if o.RaftProtocol != 0 {
-		protocol = fmt.Sprintf("  raft_protocol    = %d\n", o.RaftProtocol)
+		more = fmt.Sprintf("  raft_protocol    = %d\n", o.RaftProtocol)
 	}
-	return fmt.Sprintf("server {\n  enabled          = true\n  bootstrap_expect = %d\n%s%s}\n", o.Servers, protocol, join(hosts))
+	if len(o.Regions) > 1 {
+		more += fmt.Sprintf("  authoritative_region = %q\n", o.Regions[0])
+	}
+	expect := len(which(within(hosts, host.Region), Host.IsServer))
+	return fmt.Sprintf("server {\n  enabled          = true\n  bootstrap_expect = %d\n%s%s}\n", expect, more, join(hosts))
 }
 
 func clientConfig(o Options, hosts []Host) string {

@@ -44,6 +44,9 @@ type Options struct {
 	Plain    int  // hosts without Nomad, h1..hN
 	Jump     bool
 
+	// Regions are federated with each other; servers and clients are dealt out to them in turn. The first is authoritative.
+	Regions []string // {"global"}
+
 	Version  string // Nomad's, such as "1.10.5" (the default)
 	NomadDir string // release zips or binaries to take Nomad from, instead of building it
 	Rootfs   string // a Debian root to use as it is, instead of making one
@@ -94,6 +97,9 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	o.Version = strings.TrimPrefix(o.Version, "v")
+	if len(o.Regions) == 0 {
+		o.Regions = []string{region}
+	}
 	return o
 }
 
@@ -120,8 +126,17 @@ func (o Options) check() error {
 		return fmt.Errorf("%d clients without a server: add --servers", o.Clients)
 	case o.Job && o.nodes() == 0:
 		return fmt.Errorf("a job needs at least one client")
+	case len(o.Regions) > max(1, o.Servers):
+		return fmt.Errorf("%d regions and %d servers: each region needs one of its own", len(o.Regions), o.Servers)
+	case len(o.Regions) > 1 && (o.MTLS || o.ACL):
+		return fmt.Errorf("several regions with ACL or mTLS: the lab's token and certificates are for one region")
 	case o.RaftProtocol < 0 || o.RaftProtocol > 3:
 		return fmt.Errorf("raft protocol %d: want 2 or 3, or 0 for Nomad's default", o.RaftProtocol)
+	}
+	for _, name := range o.Regions {
+		if !nameShape.MatchString(name) {
+			return fmt.Errorf("region %q: want lower case letters, digits and dashes", name)
+		}
 	}
 	if strings.ContainsAny(o.Rootfs+o.Dirs.State+o.Dirs.Cache, ":,\\\n") {
 		return fmt.Errorf("the lab's directories may not contain ':', ',' or '\\': overlayfs reads them as separators")

@@ -28,11 +28,23 @@ func (l *Lab) waitReady(ctx context.Context, p *progress) error {
 	if err := p.waitFor(ctx, fmt.Sprintf("SSH on %d hosts", len(l.state.Hosts)), sshLimit, l.sshCheck(ctx)); err != nil {
 		return l.withConsole(err)
 	}
-	o := l.state.Options
-	if o.Servers == 0 {
+	if l.state.Options.Servers == 0 {
 		return nil
 	}
-	if err := p.waitFor(ctx, "a leader", clusterLimit, func() error { return l.checkLeader(ctx) }); err != nil {
+	for _, region := range l.state.Options.Regions {
+		if err := l.waitRegion(ctx, p, region); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitRegion waits for the cluster of a region, as its first server sees it.
+func (l *Lab) waitRegion(ctx context.Context, p *progress, region string) error {
+	o, hosts := l.state.Options, within(l.state.Hosts, region)
+	servers, nodes := which(hosts, Host.IsServer), len(which(hosts, Host.IsClient))
+	first := servers[0].Name
+	if err := p.waitFor(ctx, "a leader", clusterLimit, func() error { return l.checkLeader(ctx, first) }); err != nil {
 		return l.withConsole(err)
 	}
 	if o.ACL {
@@ -40,22 +52,22 @@ func (l *Lab) waitReady(ctx context.Context, p *progress) error {
 			return err
 		}
 	}
-	if err := p.waitFor(ctx, fmt.Sprintf("%d servers healthy", o.Servers), clusterLimit, func() error { return l.checkServers(ctx) }); err != nil {
+	if err := p.waitFor(ctx, fmt.Sprintf("%d servers healthy", len(servers)), clusterLimit, func() error { return l.checkServers(ctx, first, len(servers)) }); err != nil {
 		return l.withConsole(err)
 	}
-	if o.nodes() > 0 {
-		if err := p.waitFor(ctx, fmt.Sprintf("%d clients ready", o.nodes()), clusterLimit, func() error { return l.checkClients(ctx) }); err != nil {
+	if nodes > 0 {
+		if err := p.waitFor(ctx, fmt.Sprintf("%d clients ready", nodes), clusterLimit, func() error { return l.checkClients(ctx, first, nodes) }); err != nil {
 			return l.withConsole(err)
 		}
 	}
 	if !o.Job {
 		return nil
 	}
-	if err := l.Call(ctx, "s1", "PUT", "/v1/jobs", practiceJob(o), nil); err != nil {
+	if err := l.Call(ctx, first, "PUT", "/v1/jobs", practiceJob(nodes), nil); err != nil {
 		return fmt.Errorf("register the job: %w", err)
 	}
-	want := jobAllocations(o)
-	return p.waitFor(ctx, fmt.Sprintf("%d allocations running", want), jobLimit, func() error { return l.checkJob(ctx, want) })
+	want := jobAllocations(nodes)
+	return p.waitFor(ctx, fmt.Sprintf("%d allocations running", want), jobLimit, func() error { return l.checkJob(ctx, first, want) })
 }
 
 // sshCheck logs in to each host until it succeeded once; hosts that did are not asked again.
@@ -128,9 +140,9 @@ func (l *Lab) login(ctx context.Context, host Host, signer ssh.Signer) error {
 	return nil
 }
 
-func (l *Lab) checkLeader(ctx context.Context) error {
+func (l *Lab) checkLeader(ctx context.Context, server string) error {
 	var leader string
-	if err := l.Call(ctx, "s1", "GET", "/v1/status/leader", nil, &leader); err != nil {
+	if err := l.Call(ctx, server, "GET", "/v1/status/leader", nil, &leader); err != nil {
 		return err
 	}
 	if leader == "" {
@@ -148,7 +160,7 @@ func (l *Lab) bootstrapACL(ctx context.Context) error {
 }
 
 // checkServers asks autopilot, and where that cannot say (raft protocol 2), the list of raft peers.
-func (l *Lab) checkServers(ctx context.Context) error {
+func (l *Lab) checkServers(ctx context.Context, server string, want int) error {
 	var health struct {
 		Healthy bool
 		Servers []struct {
@@ -157,12 +169,11 @@ func (l *Lab) checkServers(ctx context.Context) error {
 			Voter   bool
 		}
 	}
-	want := l.state.Options.Servers
-	err := l.Call(ctx, "s1", "GET", "/v1/operator/autopilot/health", nil, &health)
+	err := l.Call(ctx, server, "GET", "/v1/operator/autopilot/health", nil, &health)
 	var status *statusError
 	if errors.As(err, &status) && status.code == 500 && strings.Contains(status.body, "raft_protocol") {
 		var peers []string
-		if err := l.Call(ctx, "s1", "GET", "/v1/status/peers", nil, &peers); err != nil {
+		if err := l.Call(ctx, server, "GET", "/v1/status/peers", nil, &peers); err != nil {
 			return err
 		}
 		if len(peers) != want {
@@ -185,9 +196,9 @@ func (l *Lab) checkServers(ctx context.Context) error {
 	return nil
 }
 
-func (l *Lab) checkClients(ctx context.Context) error {
+func (l *Lab) checkClients(ctx context.Context, server string, want int) error {
 	var nodes []struct{ Name, Status string }
-	if err := l.Call(ctx, "s1", "GET", "/v1/nodes", nil, &nodes); err != nil {
+	if err := l.Call(ctx, server, "GET", "/v1/nodes", nil, &nodes); err != nil {
 		return err
 	}
 	ready := 0
@@ -196,7 +207,7 @@ func (l *Lab) checkClients(ctx context.Context) error {
 			ready++
 		}
 	}
-	if want := l.state.Options.nodes(); ready != want {
+	if ready != want {
 		return fmt.Errorf("%d of %d ready", ready, want)
 	}
 	return nil

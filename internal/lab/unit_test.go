@@ -66,6 +66,9 @@ func TestOptionsCheck(t *testing.T) {
 		{"KillMode", Options{Servers: 1, KillMode: "proces"}, `KillMode="proces"`},
 		{"Type", Options{Servers: 1, UnitType: "forking"}, "simple, exec, notify"},
 		{"KillSignal", Options{Servers: 1, KillSignal: "2\nExecStart=/bin/false"}, "KillSignal="},
+		{"a region without a server", Options{Servers: 1, Regions: []string{"west", "east"}}, "each region needs one"},
+		{"a region with a quote", Options{Servers: 1, Regions: []string{"we\"st"}}, "want lower case letters"},
+		{"regions with certificates for one", Options{Servers: 2, Regions: []string{"west", "east"}, MTLS: true}, "for one region"},
 		{"a root with a colon", Options{Servers: 1, Rootfs: "/a:b"}, "separators"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -197,8 +200,8 @@ func TestCombinedHost(t *testing.T) {
 			t.Errorf("%s does not join the servers: %q", name, files[name])
 		}
 	}
-	if !host.IsServer() || !host.IsClient() || certificateRole(host) != Server || jobAllocations(o) != 6 {
-		t.Errorf("%+v has certificate %q and the job %d allocations", host, certificateRole(host), jobAllocations(o))
+	if !host.IsServer() || !host.IsClient() || certificateRole(host) != Server || jobAllocations(o.nodes()) != 6 {
+		t.Errorf("%+v has certificate %q and the job %d allocations", host, certificateRole(host), jobAllocations(o.nodes()))
 	}
 }
 

@@ -39,6 +39,7 @@ type fakeCluster struct {
 	writes        int
 	transfers     []string
 	term          int
+	license       []string // what the staged binary says of the licence
 	// drains are those of clients, by name: see nomad_drain_test.go.
 	drains map[string]*fakeDrain
 }
@@ -322,7 +323,11 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 		if a.received == 0 {
 			return wire.StageResult{NeedBody: true, Path: "/usr/bin/nomad.drover-" + q.Version}, nil
 		}
-		return wire.StageResult{Changed: len(a.log) > 0 && a.log[len(a.log)-2] == "stage", Path: "/usr/bin/nomad.drover-" + q.Version, Version: "Nomad v" + q.Version, Validate: "ok"}, nil
+		staged := wire.StageResult{Changed: len(a.log) > 0 && a.log[len(a.log)-2] == "stage", Path: "/usr/bin/nomad.drover-" + q.Version, Version: "Nomad v" + q.Version, Validate: "ok"}
+		if q.License != nil {
+			staged.License = &wire.LicenseResult{Source: "license_path /etc/license", Lines: a.cluster.license}
+		}
+		return staged, nil
 	case wire.SwapPrepare:
 		if q.MainPID != a.pid {
 			return nil, &wire.Error{Kind: wire.KindStale, Message: "another process runs"}

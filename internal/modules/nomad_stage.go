@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"drover/internal/expression"
 	"drover/internal/nomad"
@@ -20,7 +21,7 @@ func nomadStageModule() Module {
 		Short: "Bring a new Nomad binary to a host and try it there",
 		Doc: "Finds the binary for the host's architecture or fetches it, verifies its checksum and signature, compresses it once for all hosts and sends it where the host does " +
 			"not have it yet, into drover's own directory (/var/lib/drover, or the next that is not noexec). There it is run once for its version, and the " +
-			"configuration is tried with it as the unit's user; a rejection fails. Nothing of the user's is touched; nomad_swap brings it beside the installed binary. A host that already runs the version is left alone. " + unitDoc,
+			"configuration is tried with it as the unit's user; a rejection fails. Where the version is an Enterprise edition, it inspects each server's licence there, and one that it would not start with fails. Nothing of the user's is touched; nomad_swap brings it beside the installed binary. A host that already runs the version is left alone. " + unitDoc,
 		Args:      append([]Arg{versionArg()}, binaryArgs()...),
 		Exclusive: [][]string{binarySources()},
 		Check:     CheckFull,
@@ -29,6 +30,7 @@ func nomadStageModule() Module {
 			{Name: "sha256", Kind: String, Doc: "Its checksum."},
 			{Name: "validate", Kind: String, Doc: "How `config validate` went: ok, warned or absent."},
 			{Name: "warnings", Kind: List, Doc: "What it complained about."},
+			{Name: "license", Kind: String, Doc: "What it says of the server's licence; empty for clients and the community edition."},
 		},
 		Example: `- nomad_stage:
     version: 1.11.0
@@ -60,6 +62,14 @@ func nomadStage(ctx context.Context, call *Call) (*Result, error) {
 		return nil, err
 	}
 	request := wire.Stage{Unit: facts.Unit, Size: binary.Size, SHA256: binary.SHA256, Version: target.String(), Encoding: "zstd", Check: call.Check}
+	if facts.Server && target.Edition() != "" {
+		// Not the files that the running agent has read: the licence may have been named since.
+		agent, err := agentOf(ctx, call.Host, facts.Unit)
+		if err != nil {
+			return nil, fmt.Errorf("look for the licence of %s: %w", call.Name, err)
+		}
+		request.License = &wire.License{Path: readConfig(ctx, call.Host, agent.ConfigFiles).LicensePath}
+	}
 	reply, err := sendStaged(ctx, call, request, binary.Compressed)
 	if err != nil {
 		err = fmt.Errorf("stage Nomad %s on %s: %w", target, call.Name, err)
@@ -76,8 +86,27 @@ func nomadStage(ctx context.Context, call *Call) (*Result, error) {
 	if told := worthTelling(fact.Warnings); len(told) > 0 {
 		result.Message += "; " + strings.Join(told, "; ")
 	}
-	result.Data = expression.MapOf("path", fact.Path, "sha256", fact.SHA256, "validate", fact.Validate, "warnings", fact.Warnings)
+	license := ""
+	if request.License != nil {
+		if license, err = judgeLicense(call.Name, target, reply); err != nil {
+			return nil, err
+		}
+		result.Message += "; " + license
+	}
+	result.Data = expression.MapOf("path", fact.Path, "sha256", fact.SHA256, "validate", fact.Validate, "warnings", fact.Warnings, "license", license)
 	return result, nil
+}
+
+// judgeLicense refuses a server whose licence the new binary would not start with.
+func judgeLicense(host string, target nomad.Version, reply wire.StageResult) (string, error) {
+	if reply.License == nil {
+		return "", refuse("%s: its agent of drover did not inspect the licence, and nothing was stopped", host)
+	}
+	license := nomad.JudgeLicense(nomad.LicenseEvidence{Version: target, Source: reply.License.Source, RC: reply.License.RC, Lines: reply.License.Lines, Now: time.Now()})
+	if license.State != nomad.LicenseValid {
+		return "", refuse("%s: Nomad %s would not start with the licence there, and nothing was stopped: %s (%s)", host, target, license.Why, license.Remedy)
+	}
+	return license.Why, nil
 }
 
 // worthTelling leaves out what `config validate` says of every configuration without mTLS, and on every host: it is no news and hides

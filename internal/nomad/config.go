@@ -22,6 +22,8 @@ type ConfigText struct {
 	Leave      LeaveFlags
 	RetryJoin  bool
 	TLS        bool // HTTPS API
+	// LicensePath is where an Enterprise server reads its licence; "" where the environment says it.
+	LicensePath string
 }
 
 // Merge reads one configuration file (HCL1 or JSON, as Nomad reads it) over what earlier files set. Later non-zero
@@ -31,8 +33,8 @@ func (c *ConfigText) Merge(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("parse configuration: %w", err)
 	}
-	for key, into := range map[string]*string{"region": &c.Region, "datacenter": &c.Datacenter, "name": &c.Name, "data_dir": &c.DataDir} {
-		if entry, ok := file.Last(agentconfig.Path{key}); ok && entry.Value.Text != "" {
+	for key, into := range map[string]*string{"region": &c.Region, "datacenter": &c.Datacenter, "name": &c.Name, "data_dir": &c.DataDir, "server.license_path": &c.LicensePath} {
+		if entry, ok := file.Last(strings.Split(key, ".")); ok && entry.Value.Text != "" {
 			*into = entry.Value.Text
 		}
 	}

@@ -11,6 +11,20 @@ type Stage struct {
 	Version  string `json:"version"`            // what `version` must print, as 1.11.0 or 1.11.0+ent
 	Encoding string `json:"encoding,omitempty"` // "" or "zstd"
 	Check    bool   `json:"check,omitempty"`    // only say whether it is staged already
+	// License asks to have the licence of an Enterprise server inspected with the staged binary; nil: not.
+	License *License `json:"license,omitempty"`
+}
+
+// License says where a server's configuration has its Enterprise licence.
+type License struct {
+	Path string `json:"path"` // license_path; "" where it names none, and the unit's environment decides
+}
+
+// LicenseResult is what the staged binary said of the licence.
+type LicenseResult struct {
+	Source string   `json:"source"` // where the licence is; "" when nothing names one
+	RC     int      `json:"rc"`     // proves nothing: a binary without licences exits with 0 too
+	Lines  []string `json:"lines"`  // without ids, and never the licence itself
 }
 
 // Op names the operation.
@@ -24,6 +38,8 @@ type StageResult struct {
 	Version  string   `json:"version"`   // first line that it printed
 	Validate string   `json:"validate"`  // ok, warned, absent: how `config validate` went
 	Warnings []string `json:"warnings,omitempty"`
+	// License is nil when nobody asked for it.
+	License *LicenseResult `json:"license,omitempty"`
 }
 
 // Swap stop signals.
