@@ -188,6 +188,9 @@ func acceptedRisks(extra *expression.Map) []journal.Risk {
 			risks = append(risks, journal.Risk{Flag: risk.flag, Accepts: risk.accepts})
 		}
 	}
+	if deadline, found := extra.Get("drain_deadline"); found && deadline != nil {
+		risks = append(risks, journal.Risk{Flag: "--drain-deadline", Accepts: fmt.Sprintf("%v seconds after its drain began, what is left on a client is stopped, wherever it runs then", deadline)})
+	}
 	if signal, _ := extra.Get("stop_signal"); signal == "KILL" {
 		risks = append(risks, journal.Risk{Flag: "--stop-signal KILL", Accepts: "agents are stopped with SIGKILL"})
 	}

@@ -114,9 +114,11 @@ func (d *fakeDrain) step() {
 }
 
 func TestNomadDrainAndRestore(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct{ prior string }{"eligible": {nomad.Eligible}, "ineligible before": {nomad.Ineligible}}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c, d := withDrains(t)
 			d.eligibility = test.prior
 			result := c.must("c1", "nomad_drain", map[string]any{"state": "drained"})
@@ -142,6 +144,7 @@ func TestNomadDrainAndRestore(t *testing.T) {
 }
 
 func TestNomadDrainLeavesSystemJobs(t *testing.T) {
+	t.Parallel()
 	c, d := withDrains(t)
 	d.allocs = d.allocs[2:]
 	d.stuck = true
@@ -161,6 +164,7 @@ func TestNomadDrainLeavesSystemJobs(t *testing.T) {
 }
 
 func TestNomadDrainThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
 	closed := make(chan struct{})
 	close(closed)
 	tests := map[string]struct {
@@ -174,6 +178,7 @@ func TestNomadDrainThatDoesNotEnd(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c, d := withDrains(t)
 			c.interrupted, d.stuck, d.allocs = test.interrupted, true, d.allocs[:2]
 			d.allocs[0]["Job"] = map[string]any{"Type": test.kind}
@@ -194,6 +199,7 @@ func TestNomadDrainThatDoesNotEnd(t *testing.T) {
 }
 
 func TestNomadDrainOfAnother(t *testing.T) {
+	t.Parallel()
 	c, d := withDrains(t)
 	d.draining, d.eligibility, d.stuck = true, nomad.Ineligible, true
 	d.last = map[string]any{"Status": "draining", "Meta": map[string]any{"who": "alice"}}
@@ -217,6 +223,7 @@ func asRefusal(err error, into *refusal) bool {
 
 // TestNomadDrainOfADeadRun holds that what a run that was killed has drained is taken up, at each point where it can have died.
 func TestNomadDrainOfADeadRun(t *testing.T) {
+	t.Parallel()
 	meta := map[string]any{nomad.DrainRun: "dead", nomad.DrainPrior: nomad.Eligible}
 	tests := map[string]struct {
 		draining bool
@@ -224,6 +231,7 @@ func TestNomadDrainOfADeadRun(t *testing.T) {
 	}{"while it drained": {true, "draining"}, "when it had drained": {false, "complete"}}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c, d := withDrains(t)
 			d.draining, d.eligibility = test.draining, nomad.Ineligible
 			d.last = map[string]any{"Status": test.status, "Meta": meta, "UpdatedAt": time.Now()}
@@ -235,6 +243,7 @@ func TestNomadDrainOfADeadRun(t *testing.T) {
 		})
 	}
 	t.Run("when the client was upgraded", func(t *testing.T) {
+		t.Parallel()
 		c, d := withDrains(t)
 		d.eligibility, d.last = nomad.Ineligible, map[string]any{"Status": "complete", "Meta": meta, "UpdatedAt": time.Now()}
 		if c.must("c1", "nomad_drain", map[string]any{"state": "drained", "version": "1.10.5"}).Changed || len(d.requests) > 0 {
@@ -246,6 +255,7 @@ func TestNomadDrainOfADeadRun(t *testing.T) {
 		}
 	})
 	t.Run("when somebody has decided since", func(t *testing.T) {
+		t.Parallel()
 		c, d := withDrains(t)
 		d.eligibility, d.last = nomad.Ineligible, map[string]any{"Status": "complete", "Meta": meta, "UpdatedAt": time.Now().Add(-time.Hour)}
 		d.events = []any{map[string]any{"Message": "Node marked as ineligible for scheduling", "Timestamp": time.Now()}}
@@ -270,6 +280,7 @@ func TestNomadStop(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c, d := withDrains(t)
 			test.change(c, d)
 			_, err := c.do(t.Context(), test.host, "nomad_stop", map[string]any{"timeout": 0.1})
