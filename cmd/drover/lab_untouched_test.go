@@ -156,16 +156,20 @@ const (
 func (p *pictures) cluster(t testing.TB, since uint64) map[string]string {
 	t.Helper()
 	view := map[string]string{}
-	var last uint64
-	speaker := ""
+	var last, applied uint64
+	speaker := "" // one that has just started knows the log's end before it has applied any of it
 	for _, host := range p.r.lab.Hosts() {
 		if host.Role != lab.Server {
 			continue
 		}
 		stats, err := p.raft(t, host.Name)
 		index, parseErr := strconv.ParseUint(stats["last_log_index"], 10, 64)
-		if err == nil && parseErr == nil && index >= last {
-			last, speaker = index, host.Name
+		if err != nil || parseErr != nil {
+			continue
+		}
+		last = max(last, index)
+		if at, err := strconv.ParseUint(stats["applied_index"], 10, 64); err == nil && at > applied {
+			applied, speaker = at, host.Name
 		}
 	}
 	var nodes []struct {
