@@ -98,7 +98,16 @@ func nomadInstall(ctx context.Context, call *Call) (*Result, error) {
 		return nil, err
 	}
 	if there {
-		return in.result("Nomad " + in.target.String() + " is installed already"), nil
+		differs, err := in.differing(ctx)
+		if err != nil {
+			return nil, err
+		}
+		message := "Nomad " + in.target.String() + " is installed already"
+		if len(differs) > 0 {
+			message += "; its configuration is another one than this installation has (" + strings.Join(differs, ", ") + ") and was left as it is: nomad_config edits it; " +
+				"to install it anew, stop it, then remove the unit and the data directory"
+		}
+		return in.result(message), nil
 	}
 	if err := in.install(ctx); err != nil {
 		return nil, err
@@ -177,6 +186,24 @@ func orNone(text string) string {
 		return "(none)"
 	}
 	return text
+}
+
+// differing are the configuration files of the host that are not as this installation has them.
+func (in *installation) differing(ctx context.Context) ([]string, error) {
+	var names []string
+	for _, f := range in.files {
+		if !f.config {
+			continue
+		}
+		same, err := in.holds(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			names = append(names, f.path)
+		}
+	}
+	return names, nil
 }
 
 // vacant refuses a host on which something lies where the agent's own is to be.

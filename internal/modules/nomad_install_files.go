@@ -344,16 +344,22 @@ func (in *installation) directory(ctx context.Context, d installFile) error {
 	return nil
 }
 
+// holds tells whether the host has a file with this content.
+func (in *installation) holds(ctx context.Context, f installFile) (bool, error) {
+	var state wire.StatResult
+	err := in.call.Host.Call(ctx, wire.Stat{Path: f.path, Follow: true, Hash: true}, nil, &state)
+	return state.Exists && state.SHA256 == hashOf(f.content), err
+}
+
+func hashOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
 // write lands one file where its content differs. What was there is kept beside it.
 func (in *installation) write(ctx context.Context, f installFile) error {
-	sum := sha256.Sum256(f.content)
-	hash := hex.EncodeToString(sum[:])
-	var state wire.StatResult
-	if err := in.call.Host.Call(ctx, wire.Stat{Path: f.path, Follow: true, Hash: true}, nil, &state); err != nil {
+	if same, err := in.holds(ctx, f); err != nil || same {
 		return err
-	}
-	if state.Exists && state.SHA256 == hash {
-		return nil
 	}
 	in.changes = append(in.changes, f.path)
 	if in.call.Check {
@@ -363,7 +369,7 @@ func (in *installation) write(ctx context.Context, f installFile) error {
 		return err
 	}
 	request := wire.Write{
-		Path: f.path, Size: int64(len(f.content)), SHA256: hash, Mode: &f.mode, Backup: true,
+		Path: f.path, Size: int64(len(f.content)), SHA256: hashOf(f.content), Mode: &f.mode, Backup: true,
 		Owner: orElse(f.owner, "root"), Group: orElse(f.group, orElse(f.owner, "root")),
 	}
 	if err := in.call.Host.Call(ctx, request, bytes.NewReader(f.content), &wire.WriteResult{}); err != nil {
