@@ -5,86 +5,103 @@ package main
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"drover/internal/console"
+	"drover/internal/expression"
 	"drover/internal/nomad"
-	"drover/internal/printable"
 )
 
+// healthFlags say whether a version is to be proven, and how.
+type healthFlags struct {
+	playFlags
+	verify string
+	to     string
+	stable int
+	wait   int
+}
+
 func newHealthCommand(s streams) *cobra.Command {
-	p := &playFlags{}
+	h := &healthFlags{}
 	command := &cobra.Command{
-		Use:   "health",
-		Short: "Show how a cluster is",
-		Long: `health asks every agent for itself, the servers about their clients and autopilot for its opinion, and shows what a person needs to
-see. The exit code is 0 when all is well and 2 when something is wrong.`,
-		Example: "  drover health -i hosts.ini\n  drover health -i hosts.ini --output json",
-		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return p.health(c.Context(), s) },
+		Use:   "health [--verify VERSION]",
+		Short: "Show how a cluster is, and prove that an upgrade has arrived",
+		Long: `health asks every agent for itself, every server about the others, and the leader about raft, autopilot, clients and jobs, and
+compares the answers with each other and with the hosts. It shows what is wrong, where, why where the cause is known, and how to go on.
+It touches nothing but the agent's own directory on each host.
+
+--verify proves that an upgrade has arrived: every agent of the inventory and of the cluster runs the version, and nothing has been
+wrong for 10 seconds. What may pass by itself, as after a restart, is waited for.
+
+The exit code is 0 when all is well and 2 when something is wrong or could not be proven.`,
+		Example: `  drover health -i hosts.ini
+  drover health -i hosts.ini --output json
+  drover health -i hosts.ini --verify 1.11.0`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return h.health(c.Context(), s) },
 	}
-	p.fleetFlags.register(command)
+	h.fleetFlags.register(command)
+	flags := command.Flags()
+	flags.StringVar(&h.verify, "verify", "", "prove that this version runs everywhere and all is well")
+	flags.StringVar(&h.to, "to", "", "the same as --verify")
+	flags.IntVar(&h.stable, "stable", 10, "with --verify: for how many seconds nothing may be wrong")
+	flags.IntVar(&h.wait, "wait", 60, "with --verify: how many seconds to wait for what may pass by itself")
+	command.MarkFlagsMutuallyExclusive("verify", "to")
 	return command
 }
 
-func (p *playFlags) health(ctx context.Context, s streams) error {
-	fl, err := p.open(s, "", false)
+func (h *healthFlags) health(ctx context.Context, s streams) error {
+	vars, err := h.vars()
+	if err != nil {
+		return err
+	}
+	fl, err := h.open(s, "", false)
 	if err != nil {
 		return err
 	}
 	defer fl.close()
 	overview := &nomad.Overview{}
-	if err := p.survey(ctx, fl, "health", "nomad_health", "overview", nil, overview); err != nil {
+	if err := h.survey(ctx, fl, "health", "nomad_health", "overview", vars, overview); err != nil {
 		return err
 	}
-	if p.output == "json" {
-		if err := console.NewEncoder(s.out).Encode(overview); err != nil {
-			return err
-		}
-	} else {
-		showOverview(s, overview)
+	if err := showOverview(s, h.output, overview); err != nil {
+		return err
 	}
-	if len(overview.Problems) > 0 || len(overview.Servers)+len(overview.Clients) == 0 {
+	if !overview.Well() {
 		return &exit{code: exitFailed}
 	}
 	return nil
 }
 
-func showOverview(s streams, o *nomad.Overview) {
-	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	if len(o.Servers) > 0 {
-		fmt.Fprintln(table, "SERVER\tVERSION\tSTATE\tVOTER\tTERM\tAPPLIED\tLAST CONTACT")
-		for _, row := range o.Servers {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%t\t%d\t%d\t%s\n", row.Host, row.Version,
-				printable.Text(orElse(row.State, "no answer")), row.Voter, row.Term, row.Applied, orElse(row.LastContact, "-"))
+func (h *healthFlags) vars() (*expression.Map, error) {
+	version := orElse(h.verify, h.to)
+	if version == "" {
+		if h.given("verify") || h.given("to") {
+			return nil, usageError("--verify needs a version, such as 1.11.0")
 		}
-		_ = table.Flush()
-		fmt.Fprintf(s.out, "%d %s; %d may fail\n", o.Voters, plural(o.Voters, "voter", "voters"), o.Tolerance)
-	}
-	if len(o.Clients) > 0 {
-		if len(o.Servers) > 0 {
-			fmt.Fprintln(s.out)
+		if h.given("stable") || h.given("wait") {
+			return nil, usageError("--stable and --wait are about --verify VERSION")
 		}
-		fmt.Fprintln(table, "CLIENT\tVERSION\tDATACENTER\tSTATUS\tELIGIBILITY\tALLOCATIONS")
-		for _, row := range o.Clients {
-			eligibility := row.Eligibility
-			if row.Draining {
-				eligibility += ", draining"
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\n", row.Host, row.Version, printable.Text(row.Datacenter),
-				printable.Text(orElse(row.Status, "unknown")), printable.Text(orElse(eligibility, "unknown")), row.Allocs)
-		}
-		_ = table.Flush()
+		return nil, nil
 	}
-	problems(s.out, "Worth knowing:", o.Notes)
-	problems(s.out, "What is wrong:", o.Problems)
-	switch {
-	case len(o.Problems) > 0:
-	case len(o.Servers)+len(o.Clients) == 0:
-		fmt.Fprintln(s.out, "\nNo Nomad agent was found on these hosts.")
-	default:
-		fmt.Fprintln(s.out, "\nThe cluster is well.")
+	if _, err := nomad.ParseVersion(version); err != nil {
+		return nil, usageError("--verify: %w", err)
 	}
+	if h.stable < 1 || h.wait < 0 {
+		return nil, usageError("--stable is at least 1 second, and --wait at least 0")
+	}
+	return expression.MapOf("version", version, "stable", int64(h.stable), "wait", int64(h.wait)), nil
+}
+
+// showOverview prints an overview for a person, or as JSON.
+func showOverview(s streams, output string, overview *nomad.Overview) error {
+	if output == "json" {
+		return console.NewEncoder(s.out).Encode(struct {
+			*nomad.Overview
+			Well bool `json:"well"`
+		}{overview, overview.Well()})
+	}
+	fmt.Fprint(s.out, overview.Page())
+	return nil
 }

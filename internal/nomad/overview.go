@@ -7,35 +7,58 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
-// Overview is what a person needs to see of a cluster. Rows are sorted by host; Problems are what is wrong, Notes what is
-// worth knowing.
+// Overview is how a cluster is: its agents by their own words, what is wrong, and what is worth knowing. Rows are sorted by host. With a
+// Target it also says whether that version has arrived everywhere.
 type Overview struct {
-	Servers   []ServerRow `json:"servers"`
-	Clients   []ClientRow `json:"clients"`
-	Voters    int         `json:"voters"`
-	Tolerance int         `json:"failure_tolerance"` // servers that may still fail, by the servers' own answers
-	Problems  []Problem   `json:"problems"`
-	Notes     []Problem   `json:"notes"`
+	Target   Version      `json:"target"`    // that was to be proven; unknown: none
+	StableMS int64        `json:"stable_ms"` // for how long nothing was wrong, where a version was to be proven
+	Clusters []ClusterRow `json:"clusters"`  // one for each region
+	Servers  []ServerRow  `json:"servers"`
+	Clients  []ClientRow  `json:"clients"`
+	Problems []Problem    `json:"problems"`
+	Notes    []Problem    `json:"notes"`
+}
+
+// Well tells whether there is a cluster and nothing is wrong with it.
+func (o *Overview) Well() bool { return len(o.Problems) == 0 && len(o.Servers)+len(o.Clients) > 0 }
+
+// ClusterRow is one region as a whole.
+type ClusterRow struct {
+	Region    string `json:"region"`
+	Leader    string `json:"leader"` // the host that says that it leads; "": none does
+	Voters    int    `json:"voters"`
+	Tolerance int    `json:"failure_tolerance"` // servers that may still fail, by the servers' own answers
+	Reached   uint64 `json:"reached"`           // the index that the leader had committed before the servers were asked
+	Autopilot string `json:"autopilot"`         // healthy, unhealthy, or why there is no opinion
+	Jobs      int    `json:"jobs"`              // that are not dead
+	Running   int    `json:"allocations_running"`
+	Starting  int    `json:"allocations_starting"`
+	Queued    int    `json:"allocations_queued"`
 }
 
 // ServerRow is one server by its own word.
 type ServerRow struct {
 	Host        string  `json:"host"`
 	Version     Version `json:"version"`
+	Disk        Version `json:"version_on_disk"`
 	State       string  `json:"state"` // Leader, Follower, Candidate; empty when it does not answer
 	Voter       bool    `json:"voter"`
+	ID          string  `json:"id"`
 	Term        uint64  `json:"term"`
 	Applied     uint64  `json:"applied"`
 	Protocol    int     `json:"raft_protocol"`
 	LastContact string  `json:"last_contact"`
+	Gossip      string  `json:"gossip"` // alive, left, failed as the other servers see it, or what they disagree about; "": nobody told
 }
 
 // ClientRow is one client by its own word, and as the servers see it.
 type ClientRow struct {
 	Host        string  `json:"host"`
 	Version     Version `json:"version"`
+	Disk        Version `json:"version_on_disk"`
 	Status      string  `json:"status"`
 	Eligibility string  `json:"eligibility"`
 	Draining    bool    `json:"draining"`
@@ -45,202 +68,257 @@ type ClientRow struct {
 
 // OverviewEvidence is what an overview is made of.
 type OverviewEvidence struct {
-	Survey
-	Answers        []Answer // of all agents, servers and clients
-	Nodes          []NodeSummary
-	NodesError     string
-	Autopilot      Autopilot
-	AutopilotError string
+	Target      Version // that is to be proven; unknown: none
+	Hosts       []HostFacts
+	Unreachable map[string]LookFailure
+	Addresses   map[string]string // where the inventory says that such hosts are
+	Beside      map[string]Beside // by host
+	Clusters    []ClusterEvidence
 }
 
-// appliedLag is how many entries a follower may be behind: autopilot's default MaxTrailingLogs.
-const appliedLag = 250
+// Beside is what a host shows besides its agent.
+type Beside struct {
+	Peers string // the raft/peers.json that is there, "" when none is
+	// Clock is how far the host's clock is ahead of the bastion's, to within Precision (half of how long the question took).
+	Clock, Precision time.Duration
+}
+
+// ClusterEvidence is what one region said.
+type ClusterEvidence struct {
+	Region  string
+	Answers []Answer // of all agents, servers and clients
+	// Reached is what the leader had committed before the servers were asked, so that a busy cluster does not run away from the question.
+	Reached        uint64
+	Raft           RaftConfiguration
+	RaftError      string
+	Members        map[string][]Member // by the server that tells
+	Autopilot      Autopilot
+	AutopilotError string
+	Nodes          []NodeSummary
+	NodesError     string
+	Jobs           []JobState
+	JobsError      string
+}
+
+// Kinds of findings, as Problem.Kind has them.
+const (
+	findUnreachable = "unreachable"
+	findNotRunning  = "not_running"
+	findCrashLoop   = "crash_loop"
+	findNoAnswer    = "no_answer"
+	findNoAgent     = "no_agent"
+	findVersion     = "version"
+	findDisk        = "disk_version"
+	findUnfinished  = "unfinished"
+	findPeersJSON   = "peers_json"
+	findKillMode    = "kill_mode"
+	findLeave       = "leave_flags"
+	findClock       = "clock"
+	findNoLeader    = "no_leader"
+	findLeaders     = "several_leaders"
+	findLeader      = "leader_disagreement"
+	findState       = "raft_state"
+	findContact     = "last_contact"
+	findApplied     = "applied_index"
+	findRaft        = "raft_configuration"
+	findRaftID      = "raft_id"
+	findProtocol    = "raft_protocol"
+	findStranger    = "unknown_server"
+	findVote        = "no_vote"
+	findQuorum      = "quorum"
+	findEven        = "even_voters"
+	findMembers     = "members"
+	findAutopilot   = "autopilot"
+	findNode        = "node_unknown"
+	findNodeStatus  = "node_status"
+	findNodeVersion = "node_version"
+	findEligibility = "eligibility"
+	findHeartbeat   = "heartbeat"
+	findAllocations = "allocations"
+	findNotAsked    = "not_asked"
+)
+
+// Passing tells whether a problem may pass by itself within a minute, as after a restart: all others stay until somebody does something.
+func Passing(p Problem) bool {
+	return slices.Contains([]string{
+		findNoAnswer, findNoLeader, findLeaders, findLeader, findState, findContact, findApplied, findRaft, findVote, findQuorum, findMembers,
+		findAutopilot, findNode, findNodeStatus, findNodeVersion, findHeartbeat, findAllocations,
+	}, p.Kind)
+}
 
 // NewOverview judges a cluster. The same evidence gives the same overview.
 func NewOverview(e OverviewEvidence) Overview {
-	o := overviewer{evidence: e, answers: map[string]*Answer{}}
-	for i := range e.Answers {
-		o.answers[e.Answers[i].Host] = &e.Answers[i]
-	}
-	o.overview = Overview{Servers: []ServerRow{}, Clients: []ClientRow{}, Problems: append([]Problem{}, e.Further...), Notes: []Problem{}}
+	o := &overviewer{evidence: e}
+	o.overview = Overview{Target: e.Target, Clusters: []ClusterRow{}, Servers: []ServerRow{}, Clients: []ClientRow{}, Problems: []Problem{}, Notes: []Problem{}}
 	for _, host := range sortedKeys(e.Unreachable) {
-		o.bad(host, "%s", e.Unreachable[host])
+		failure := e.Unreachable[host]
+		o.bad(findUnreachable, host, failure.remedy(host), "nothing is known of it: %s", failure)
 	}
-	for _, facts := range sortFacts(e.Hosts) {
-		o.host(facts)
+	hosts := sortFacts(e.Hosts)
+	for i := range hosts {
+		o.host(&hosts[i])
 	}
-	o.quorum()
-	o.autopilot()
+	for i := range e.Clusters {
+		o.cluster(&e.Clusters[i])
+	}
 	o.versions()
+	o.clocks()
+	byHost := func(a, b Problem) int { return strings.Compare(a.Host, b.Host) }
+	slices.SortStableFunc(o.overview.Problems, byHost)
+	slices.SortStableFunc(o.overview.Notes, byHost)
+	slices.SortStableFunc(o.overview.Servers, func(a, b ServerRow) int { return strings.Compare(a.Host, b.Host) })
+	slices.SortStableFunc(o.overview.Clients, func(a, b ClientRow) int { return strings.Compare(a.Host, b.Host) })
 	return o.overview
 }
 
 type overviewer struct {
 	evidence OverviewEvidence
-	answers  map[string]*Answer
 	overview Overview
 }
 
-func (o *overviewer) bad(host, format string, args ...any) {
-	o.overview.Problems = append(o.overview.Problems, Problem{Host: host, Text: fmt.Sprintf(format, args...)})
+func (o *overviewer) bad(kind, host, remedy, format string, args ...any) {
+	o.overview.Problems = append(o.overview.Problems, Problem{Kind: kind, Host: host, Remedy: remedy, Text: fmt.Sprintf(format, args...)})
 }
 
-func (o *overviewer) note(host, format string, args ...any) {
-	o.overview.Notes = append(o.overview.Notes, Problem{Host: host, Text: fmt.Sprintf(format, args...)})
+func (o *overviewer) note(kind, host, remedy, format string, args ...any) {
+	o.overview.Notes = append(o.overview.Notes, Problem{Kind: kind, Host: host, Remedy: remedy, Text: fmt.Sprintf(format, args...)})
 }
 
-func (o *overviewer) host(facts HostFacts) {
-	if facts.Role == "none" && !facts.Running {
-		o.note(facts.Host, "no Nomad agent is configured on it")
+// unproven is worth knowing, and a problem where everything is to be proven.
+func (o *overviewer) unproven(kind, host, remedy, format string, args ...any) {
+	if o.evidence.Target.Known() {
+		o.bad(kind, host, remedy, format, args...)
 		return
 	}
-	view := AgentView{}
-	answer := o.answers[facts.Host]
+	o.note(kind, host, remedy, format, args...)
+}
+
+// host is what a host shows of its agent, whatever the agent says.
+func (o *overviewer) host(f *HostFacts) {
+	beside := o.evidence.Beside[f.Host]
+	if f.Role == "none" && !f.Running {
+		o.note(findNoAgent, f.Host, "", "no Nomad agent is configured on it")
+		return
+	}
+	log := "see its log: journalctl -u " + f.Unit
 	switch {
-	case !facts.Running:
-		o.bad(facts.Host, "its agent does not run")
-	case facts.CrashLooping:
-		o.bad(facts.Host, "systemd starts its agent over and over")
-	case answer == nil || answer.Error != "":
-		o.bad(facts.Host, "its agent does not answer: %s", reasonOf(answer, facts.Problem))
-	default:
-		view = answer.View
+	case f.CrashLooping && beside.Peers != "":
+		o.bad(findCrashLoop, f.Host, "look at that file: Nomad ends at once on one that is wrong; drover raft-v3 (one server) or drover recover (several) replaces it",
+			"systemd starts its agent over and over, and %s is there", beside.Peers)
+	case f.CrashLooping:
+		o.bad(findCrashLoop, f.Host, log, "systemd starts its agent over and over")
+	case !f.Running:
+		o.bad(findNotRunning, f.Host, log+", and start it: systemctl start "+f.Unit, "its agent does not run")
+	case !f.Answers:
+		o.bad(findNoAnswer, f.Host, log, "its agent runs and does not answer: %s", orText(f.Problem, "no reason is known"))
 	}
-	if facts.Running && !facts.ExeCurrent {
-		o.note(facts.Host, "runs %s; the binary on disk is %s and takes effect at the next start", facts.VersionRunning, facts.VersionDisk)
+	if f.Unfinished != "" {
+		o.bad(findUnfinished, f.Host, "run the same drover command again: it finishes what is half done", "an earlier run has left %s", f.Unfinished)
 	}
-	if facts.Server {
-		o.server(facts, &view)
+	if beside.Peers != "" && !f.CrashLooping {
+		o.bad(findPeersJSON, f.Host, "find out who wrote it, and remove it while the agent runs: Nomad reads it when it starts, and replaces its raft configuration by it",
+			"%s is there, and no recovery is under way", beside.Peers)
 	}
-	if facts.Client {
-		o.client(facts, &view)
-	}
+	o.version(f)
+	o.unit(f)
 }
 
-func reasonOf(answer *Answer, otherwise string) string {
-	if answer != nil {
-		return strings.TrimPrefix(answer.Error, answer.Host+": ")
+// version compares what runs with what is on disk, and both with what is to be proven.
+func (o *overviewer) version(f *HostFacts) {
+	target := o.evidence.Target
+	wrong := target.Known() && f.Running && !f.VersionRunning.Same(target)
+	if wrong {
+		o.bad(findVersion, f.Host, "drover upgrade --to "+target.String()+" goes on where it stopped", "it runs %s and not %s", orText(f.VersionRunning.String(), "an unknown version"), target)
 	}
-	return otherwise
-}
-
-func (o *overviewer) server(facts HostFacts, view *AgentView) {
-	row := ServerRow{
-		Host: facts.Host, Version: facts.VersionRunning, State: view.Raft.State, Term: view.Raft.Term,
-		Applied: view.Raft.Applied, Protocol: view.Raft.Protocol,
+	if !f.Running {
+		if target.Known() && !f.VersionDisk.Same(target) {
+			o.bad(findVersion, f.Host, "drover upgrade --to "+target.String(), "%s is on disk and not %s", orText(f.VersionDisk.String(), "an unknown version"), target)
+		}
+		return
 	}
-	leader, _ := soleLeader(o.evidence.Answers)
-	if leader != nil {
-		row.Voter = isVoter(leader.Raft.Servers, &AgentView{ServerID: facts.ServerID, RPC: facts.RPC})
+	if f.ExeCurrent {
+		return
 	}
-	switch row.State {
-	case "", Leader:
-	case Follower:
-		row.LastContact = "never"
-		if view.Raft.LastContact != Never {
-			row.LastContact = view.Raft.LastContact.String()
-		}
-		if view.Raft.LastContact >= contactWithin {
-			o.bad(facts.Host, "it has not heard from the leader %s", ago(view.Raft.LastContact))
-		}
-		if leader != nil && view.Raft.Applied+appliedLag < leader.Raft.Commit {
-			o.bad(facts.Host, "it has applied index %d and the leader has committed %d", view.Raft.Applied, leader.Raft.Commit)
-		}
-		if leader != nil && !row.Voter {
-			o.note(facts.Host, "it has no vote")
-		}
-	default:
-		o.bad(facts.Host, "it is neither follower nor leader but %q", row.State)
-	}
-	o.overview.Servers = append(o.overview.Servers, row)
-}
-
-func (o *overviewer) client(facts HostFacts, view *AgentView) {
-	row := ClientRow{Host: facts.Host, Version: facts.VersionRunning, Datacenter: facts.Datacenter, Allocs: view.Heartbeat.Allocs}
-	for _, node := range o.evidence.Nodes {
-		if node.ID != facts.NodeID || node.ID == "" {
-			continue
-		}
-		row.Status, row.Eligibility, row.Draining = node.Status, node.SchedulingEligibility, node.Drain
+	who := ""
+	if f.Package != "" {
+		who = ", by the package " + f.Package
 	}
 	switch {
-	case o.evidence.NodesError != "":
-	case row.Status == "":
-		o.bad(facts.Host, "the servers do not know this client")
-	case row.Status != "ready":
-		o.bad(facts.Host, "the servers see this client as %s", row.Status)
-	case row.Draining:
-		o.note(facts.Host, "it is draining")
-	case row.Eligibility != "eligible":
-		o.note(facts.Host, "it is %s: it takes no new allocations", row.Eligibility)
+	case f.VersionDisk.Known() && !f.VersionDisk.Same(f.VersionRunning):
+		o.unproven(findDisk, f.Host, "drover upgrade --to "+f.VersionDisk.String()+" restarts it when its cluster can spare it",
+			"it runs %s, and %s has been replaced by %s%s, which the next start will run", orText(f.VersionRunning.String(), "an unknown version"), f.Binary, f.VersionDisk, who)
+	case !wrong:
+		o.note(findDisk, f.Host, "", "its binary %s was replaced by another file of the same version since it was started%s", f.Binary, who)
 	}
-	o.overview.Clients = append(o.overview.Clients, row)
 }
 
-// quorum counts the votes by the servers' own answers.
-func (o *overviewer) quorum() {
-	if len(o.overview.Servers) == 0 {
-		return
+// unit is what the next stop of the agent would do beside stopping it.
+func (o *overviewer) unit(f *HostFacts) {
+	if f.Client && f.UnitSettings.Systemd && f.UnitSettings.KillMode != "" && f.UnitSettings.KillMode != "process" {
+		o.note(findKillMode, f.Host, "set KillMode=process in a drop-in of "+f.Unit, "KillMode=%s: whoever restarts the agent by systemd ends its allocations too", f.UnitSettings.KillMode)
 	}
-	leader, others := soleLeader(o.evidence.Answers)
-	o.overview.Problems = append(o.overview.Problems, others...)
-	if leader == nil {
-		o.bad("", "no server says that it leads: the control plane is down")
-		return
-	}
-	o.overview.Voters = Voters(leader.Raft.Servers)
-	alive := 0
-	for _, row := range o.overview.Servers {
-		if row.Voter && (row.State == Leader || row.State == Follower) {
-			alive++
+	if f.Leave.OnInterrupt && f.Leave.OnTerminate {
+		what := "a client drains itself"
+		if f.Server {
+			what = "a server leaves raft and comes back without a vote"
 		}
-	}
-	o.overview.Tolerance = max(0, alive-(o.overview.Voters/2+1))
-	if alive < o.overview.Voters {
-		o.bad("", "%d of %d voters answer; %s", alive, o.overview.Voters, toleranceText(o.overview.Tolerance))
-	}
-	if o.overview.Voters > 1 && o.overview.Voters%2 == 0 {
-		o.note("", "%d voters stand no more failures than %d", o.overview.Voters, o.overview.Voters-1)
-	}
-}
-
-func toleranceText(tolerance int) string {
-	if tolerance == 0 {
-		return "if one more is lost, the control plane stops"
-	}
-	return fmt.Sprintf("%d more may be lost", tolerance)
-}
-
-func (o *overviewer) autopilot() {
-	switch report := o.evidence.Autopilot; {
-	case len(o.overview.Servers) == 0:
-	case o.evidence.AutopilotError != "":
-		o.note("", "autopilot cannot be asked: %s", o.evidence.AutopilotError)
-	case report.Unavailable != "":
-		o.note("", "autopilot has no opinion: %s", report.Unavailable)
-	case !report.Healthy:
-		o.bad("", "autopilot calls the cluster unhealthy (it may be some seconds behind)")
+		o.note(findLeave, f.Host, "take one of the two out of the configuration", "leave_on_interrupt and leave_on_terminate are both set: whenever its agent is stopped, %s", what)
 	}
 }
 
 // versions notes a half-finished upgrade.
 func (o *overviewer) versions() {
-	seen := map[string]bool{}
-	for _, facts := range o.evidence.Hosts {
-		if facts.Running {
-			seen[facts.VersionRunning.String()] = true
+	hosts := map[string][]string{}
+	for _, facts := range sortFacts(o.evidence.Hosts) {
+		if facts.Running && facts.VersionRunning.Known() {
+			hosts[facts.VersionRunning.String()] = append(hosts[facts.VersionRunning.String()], facts.Host)
 		}
 	}
-	if len(seen) > 1 {
-		names := sortedKeys(seen)
-		slices.SortStableFunc(names, func(a, b string) int {
-			x, errX := ParseVersion(a)
-			y, errY := ParseVersion(b)
-			if errX != nil || errY != nil {
-				return cmp.Compare(a, b)
-			}
-			return x.Compare(y)
-		})
-		o.note("", "agents run different versions (%s): an upgrade is not finished", strings.Join(names, ", "))
+	if len(hosts) < 2 || o.evidence.Target.Known() {
+		return
+	}
+	names := sortedKeys(hosts)
+	slices.SortStableFunc(names, func(a, b string) int {
+		x, errX := ParseVersion(a)
+		y, errY := ParseVersion(b)
+		if errX != nil || errY != nil {
+			return cmp.Compare(a, b)
+		}
+		return x.Compare(y)
+	})
+	words := make([]string, len(names))
+	for i, name := range names {
+		words[i] = name + " on " + someHosts(hosts[name])
+	}
+	newest := names[len(names)-1]
+	o.note(findVersion, "", "drover upgrade --to "+newest+" goes on where it stopped", "agents run different versions: %s", strings.Join(words, "; "))
+}
+
+// clockSkew is how far clocks may be apart: leases, tokens and certificates are judged by them.
+const clockSkew = time.Second
+
+// clocks compares the hosts' clocks, as far as the answers' travel times let them be compared, with the one in the middle.
+func (o *overviewer) clocks() {
+	hosts := sortedKeys(o.evidence.Beside)
+	if len(hosts) < 2 {
+		return
+	}
+	offsets := make([]time.Duration, len(hosts))
+	for i, host := range hosts {
+		offsets[i] = o.evidence.Beside[host].Clock
+	}
+	slices.Sort(offsets)
+	middle := offsets[(len(offsets)-1)/2]
+	for _, host := range hosts {
+		beside := o.evidence.Beside[host]
+		off := beside.Clock - middle
+		if off.Abs() <= clockSkew+beside.Precision {
+			continue
+		}
+		word := "ahead of"
+		if off < 0 {
+			word = "behind"
+		}
+		o.note(findClock, host, "see whether time synchronisation runs: timedatectl", "its clock is %s %s those of the other hosts", off.Abs().Round(100*time.Millisecond), word)
 	}
 }

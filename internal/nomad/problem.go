@@ -11,7 +11,7 @@ import (
 // Problem is one reason against going on, in words for a person.
 type Problem struct {
 	Host   string `json:"host,omitempty"` // inventory name; "" when it concerns the cluster
-	Kind   string `json:"kind,omitempty"` // of a failed look at a host: see LookFailure
+	Kind   string `json:"kind,omitempty"` // of a failed look at a host (see LookFailure) or of a finding of an Overview: a word for programs
 	Text   string `json:"text"`
 	Remedy string `json:"remedy,omitempty"` // what to do about it
 	// Limit is the value of --limit with which the other hosts can go on without this one; "" where that is no way.

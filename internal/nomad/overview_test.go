@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package nomad
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// wellCluster is three servers and a client with which nothing is wrong.
+func wellCluster() OverviewEvidence {
+	answers := cluster(3)
+	e := OverviewEvidence{Unreachable: map[string]LookFailure{}, Beside: map[string]Beside{}}
+	region := ClusterEvidence{Region: "global", Reached: 50, Members: map[string][]Member{}}
+	var members []Member
+	for i, answer := range answers {
+		view := answer.View
+		facts := HostFacts{Host: answer.Host, Unit: "nomad.service", Running: true, VersionRunning: view.Version, VersionDisk: view.Version, ExeCurrent: true, Binary: "/usr/bin/nomad"}
+		facts.SetView(view)
+		facts.Host = answer.Host
+		e.Hosts = append(e.Hosts, facts)
+		e.Beside[answer.Host] = Beside{Precision: time.Millisecond}
+		name := answer.Host + ".global"
+		region.Raft.Servers = append(region.Raft.Servers, RaftMember{RaftServer: view.Raft.Servers[i], Node: name, Leader: i == 2, Protocol: 3})
+		members = append(members, Member{Name: name, Addr: "10.0.0.1", Status: "alive", Tags: map[string]string{"build": "1.10.5"}})
+		region.Autopilot.Servers = append(region.Autopilot.Servers, AutopilotServer{ID: view.ServerID, Name: name, Version: "1.10.5", Healthy: true, Voter: true})
+	}
+	for _, answer := range answers {
+		region.Members[answer.Host] = slices.Clone(members)
+	}
+	region.Autopilot.Healthy, region.Autopilot.FailureTolerance = true, 1
+	view := AgentView{
+		Host: "c1", NodeName: "c1", Region: "global", Datacenter: "dc1", Client: true, NodeID: "node-1", Version: version("1.10.5"),
+		Heartbeat: Heartbeat{Servers: "10.0.0.1:4647", TTL: 15 * time.Second, Last: time.Second, Allocs: 2},
+	}
+	facts := HostFacts{Host: "c1", Unit: "nomad.service", Running: true, VersionRunning: view.Version, VersionDisk: view.Version, ExeCurrent: true}
+	facts.SetView(view)
+	facts.UnitSettings = UnitFacts{Systemd: true, KillMode: "process"}
+	e.Hosts = append(e.Hosts, facts)
+	e.Beside["c1"] = Beside{Precision: time.Millisecond}
+	region.Answers = append(answers, Answer{Host: "c1", View: view})
+	region.Nodes = []NodeSummary{{ID: "node-1", Name: "c1", Status: "ready", SchedulingEligibility: "eligible", Version: "1.10.5"}}
+	region.Jobs = []JobState{{ID: "web", Namespace: "default", Status: "running", Running: 2}}
+	e.Clusters = []ClusterEvidence{region}
+	return e
+}
+
+// silence lets the agent of a host be gone.
+func (e *OverviewEvidence) silence(host string) {
+	for i := range e.Hosts {
+		if f := &e.Hosts[i]; f.Host == host {
+			f.Running, f.Answers, f.VersionRunning, f.ExeCurrent = false, false, Version{}, false
+		}
+	}
+	c := &e.Clusters[0]
+	c.Answers = slices.DeleteFunc(c.Answers, func(a Answer) bool { return a.Host == host })
+	delete(c.Members, host)
+}
+
+func TestOverview(t *testing.T) {
+	own := func(e *OverviewEvidence, host string) *AgentView {
+		for i := range e.Clusters[0].Answers {
+			if a := &e.Clusters[0].Answers[i]; a.Host == host {
+				return &a.View
+			}
+		}
+		return nil
+	}
+	tests := []struct {
+		name     string
+		change   func(e *OverviewEvidence, c *ClusterEvidence)
+		problems []string // kind host: part of the text
+		notes    []string
+	}{
+		{"well", nil, nil, nil},
+		{"well, with the version", func(e *OverviewEvidence, _ *ClusterEvidence) { e.Target = version("1.10.5") }, nil, nil},
+		{"another version wanted", func(e *OverviewEvidence, _ *ClusterEvidence) { e.Target = version("1.11.0") }, []string{"version c1: 1.11.0", "version s1: runs 1.10.5", "version s2: ", "version s3: "}, nil},
+		{"unreachable server", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			e.silence("s1")
+			e.Hosts = e.Hosts[1:]
+			e.Unreachable["s1"] = LookFailure{Kind: LookUnreachable, Text: "no route"}
+		}, []string{"quorum : 2 of 3 voters answer", "autopilot : calls s1.global healthy, which does not answer", "unreachable s1: no route"}, nil},
+		{"stopped server", func(e *OverviewEvidence, _ *ClusterEvidence) { e.silence("s1") }, []string{"quorum : 2 of 3", "autopilot : ", "not_running s1: "}, []string{"members s1: have not noticed"}},
+		{"failed server", func(e *OverviewEvidence, c *ClusterEvidence) {
+			c.Members["s3"][0].Status = "failed"
+		}, []string{"members s1: s3 see it as failed"}, nil},
+		{"two that are left out by gossip differ", func(_ *OverviewEvidence, c *ClusterEvidence) {
+			c.Members["s2"] = c.Members["s2"][1:]
+		}, []string{"members s1: gossip on s2 does not know it"}, nil},
+		{"gossip still sees the old version", func(_ *OverviewEvidence, c *ClusterEvidence) {
+			c.Members["s3"][1].Tags = map[string]string{"build": "1.9.0"}
+		}, []string{"members s2: s3 still sees version 1.9.0"}, nil},
+		{"behind", func(e *OverviewEvidence, _ *ClusterEvidence) { own(e, "s1").Raft.Applied = 49 }, []string{"applied_index s1: applied index 49"}, nil},
+		{"out of contact", func(e *OverviewEvidence, _ *ClusterEvidence) { own(e, "s1").Raft.LastContact = 3 * time.Second }, []string{"last_contact s1: for 3s"}, nil},
+		{"knows no leader", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			own(e, "s1").Raft.LeaderAddr, own(e, "s1").Raft.State = "", "Candidate"
+		}, []string{"quorum : 2 of 3", "raft_state s1: Candidate", "leader_disagreement s1: knows no leader, while s3 leads"}, nil},
+		{"another leader", func(e *OverviewEvidence, _ *ClusterEvidence) { own(e, "s1").Raft.LeaderAddr = "10.9.9.9:4647" }, []string{"leader_disagreement s1: takes 10.9.9.9:4647 for the leader"}, nil},
+		{"nobody leads", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			for i := range 3 {
+				e.Clusters[0].Answers[i].View.Raft.State, e.Clusters[0].Answers[i].View.Raft.LeaderAddr = Follower, ""
+			}
+		}, []string{"no_leader : 3 of 3 voters answer"}, nil},
+		{"quorum lost", func(e *OverviewEvidence, c *ClusterEvidence) {
+			e.silence("s2")
+			e.silence("s3")
+			own(e, "s1").Raft.LeaderAddr, c.NodesError = "", "no server leads"
+		}, []string{"quorum : by s1's raft configuration 1 of 3 voters answer, and 2 are needed; missing: s2, s3", "not_running s2: ", "not_running s3: "}, []string{"members s2: ", "members s3: "}},
+		{"restarted with protocol 3 without peers.json", func(e *OverviewEvidence, c *ClusterEvidence) {
+			e.silence("s2")
+			e.silence("s3")
+			e.Hosts = slices.DeleteFunc(e.Hosts, func(f HostFacts) bool { return f.Host == "s2" || f.Host == "s3" })
+			view := own(e, "s1")
+			view.Raft.LeaderAddr, view.Raft.State = "", Follower
+			view.Raft.Servers = []RaftServer{{ID: view.RPC, Address: view.RPC, Voter: true}}
+			c.NodesError, c.Members = "no server leads", nil
+		}, []string{"raft_id s1: without a peers.json"}, nil},
+		{"protocol 2", func(e *OverviewEvidence, c *ClusterEvidence) {
+			servers := []RaftServer{}
+			for i := range 3 {
+				address := e.Clusters[0].Answers[i].View.RPC
+				servers = append(servers, RaftServer{ID: address, Address: address, Voter: true})
+			}
+			for i := range 3 {
+				e.Clusters[0].Answers[i].View.Raft.Protocol, e.Clusters[0].Answers[i].View.Raft.Servers = 2, servers
+			}
+			c.Autopilot = Autopilot{Unavailable: "all servers must have raft_protocol set to 3 or higher"}
+		}, nil, []string{"raft_protocol : in force on s1, s2, s3"}},
+		{"autopilot has no opinion", func(_ *OverviewEvidence, c *ClusterEvidence) { c.Autopilot = Autopilot{Unavailable: "no report"} }, []string{"autopilot : no report"}, nil},
+		{"autopilot counts too few", func(_ *OverviewEvidence, c *ClusterEvidence) {
+			c.Autopilot.Servers, c.Autopilot.FailureTolerance = c.Autopilot.Servers[1:], 0
+		}, []string{"autopilot : does not know s1; it counts 2 servers and raft's configuration has 3; it counts a failure tolerance of 0"}, nil},
+		{"autopilot sees the old version", func(_ *OverviewEvidence, c *ClusterEvidence) { c.Autopilot.Servers[0].Version = "1.9.0" }, []string{"autopilot : sees s1 with version 1.9.0"}, nil},
+		{"a stranger in raft", func(e *OverviewEvidence, c *ClusterEvidence) {
+			stranger := RaftServer{ID: "id-9", Address: "10.0.0.9:4647", Voter: true}
+			for i := range 3 {
+				view := &e.Clusters[0].Answers[i].View
+				view.Raft.Servers = append(slices.Clone(view.Raft.Servers), stranger)
+			}
+			c.Raft.Servers = append(c.Raft.Servers, RaftMember{RaftServer: stranger, Node: "(unknown)"})
+			c.Autopilot.Servers = append(c.Autopilot.Servers, AutopilotServer{ID: "id-9"})
+		}, []string{"quorum : 3 of 4", "unknown_server : id-9 at 10.0.0.9:4647"}, []string{"even_voters : 4 voters"}},
+		{"replaced by a package", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			e.Hosts[0].ExeCurrent, e.Hosts[0].VersionDisk, e.Hosts[0].Package = false, version("1.11.0"), "nomad (dpkg)"
+		}, nil, []string{"disk_version s1: replaced by 1.11.0, by the package nomad (dpkg)"}},
+		{"peers.json, unfinished, leave flags", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			e.Beside["s1"] = Beside{Peers: "/opt/nomad/server/raft/peers.json"}
+			e.Hosts[1].Unfinished = "the swap to 1.11.0 of an earlier run (done)"
+			e.Hosts[2].Leave = LeaveFlags{OnInterrupt: true, OnTerminate: true}
+		}, []string{"peers_json s1: peers.json is there", "unfinished s2: the swap to 1.11.0"}, []string{"leave_flags s3: leaves raft"}},
+		{"client", func(e *OverviewEvidence, c *ClusterEvidence) {
+			e.Hosts[3].UnitSettings.KillMode = "control-group"
+			c.Nodes[0].Status, c.Nodes[0].SchedulingEligibility = "down", "ineligible"
+			c.Nodes[0].Version = "1.9.0"
+			own(e, "c1").Heartbeat.Last = time.Minute
+		}, []string{"node_status c1: call it down", "node_version c1: with version 1.9.0", "heartbeat c1: for 1m0s"}, []string{"kill_mode c1: ", "eligibility c1: is ineligible"}},
+		{"unknown client", func(_ *OverviewEvidence, c *ClusterEvidence) { c.Nodes = nil }, []string{"node_unknown c1: do not know this client"}, nil},
+		{"a client that the inventory has not", func(_ *OverviewEvidence, c *ClusterEvidence) {
+			c.Nodes = append(c.Nodes, NodeSummary{ID: "node-2", Name: "c2", Status: "ready", Version: "1.10.5"}, NodeSummary{ID: "node-3", Name: "c3", Status: "down"})
+		}, nil, []string{"node_unknown : c2 (ready, 1.10.5)", "node_unknown : remember 1 client"}},
+		{"allocations wait", func(_ *OverviewEvidence, c *ClusterEvidence) {
+			c.Jobs = append(c.Jobs, JobState{ID: "big", Namespace: "a", Status: "pending", Queued: 3, Starting: 1, Lost: 2}, JobState{ID: "old", Status: "dead", Queued: 4})
+		}, []string{"allocations : a/big (3)"}, []string{"allocations : pending: a/big (1)", "allocations : lost"}},
+		{"clock", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			e.Beside["s2"] = Beside{Clock: -4 * time.Second, Precision: time.Second}
+			e.Beside["s3"] = Beside{Clock: 2 * time.Second, Precision: 3 * time.Second}
+		}, nil, []string{"clock s2: 4s behind"}},
+		{"crash loop", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			e.silence("s1")
+			e.Hosts[0].CrashLooping = true
+			e.Beside["s1"] = Beside{Peers: "/opt/nomad/server/raft/peers.json"}
+		}, []string{"quorum : ", "autopilot : ", "crash_loop s1: over and over, and /opt/nomad/server/raft/peers.json is there"}, []string{"members s1: "}},
+		{"versions differ", func(e *OverviewEvidence, c *ClusterEvidence) {
+			e.Hosts[0].VersionRunning, e.Hosts[0].VersionDisk, own(e, "s1").Version = version("1.11.0"), version("1.11.0"), version("1.11.0")
+			c.Autopilot.Servers[0].Version = "1.11.0"
+			for _, members := range c.Members {
+				members[0].Tags = map[string]string{"build": "1.11.0"}
+			}
+		}, nil, []string{"version : 1.10.5 on c1, s2, s3; 1.11.0 on s1"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := wellCluster()
+			if test.change != nil {
+				test.change(&e, &e.Clusters[0])
+			}
+			overview := NewOverview(e)
+			wantFindings(t, "problems", overview.Problems, test.problems)
+			wantFindings(t, "notes", overview.Notes, test.notes)
+			if overview.Well() != (len(test.problems) == 0) {
+				t.Errorf("well: %t", overview.Well())
+			}
+			if page := overview.Page(); strings.Contains(page, "%!") || len(test.problems) > 0 != strings.Contains(page, "What is wrong") {
+				t.Error(page)
+			}
+		})
+	}
+}
+
+// wantFindings compares findings with "kind host: part of the text", in order.
+func wantFindings(t *testing.T, what string, got []Problem, want []string) {
+	t.Helper()
+	for i, problem := range got {
+		if i < len(want) {
+			name, part, _ := strings.Cut(want[i], ": ")
+			if name == problem.Kind+" "+problem.Host && strings.Contains(problem.Text, part) {
+				continue
+			}
+		}
+		t.Fatalf("%s: want %q, got %s", what, want, Words(got))
+	}
+	if len(got) != len(want) {
+		t.Errorf("%s: want %q, got %s", what, want, Words(got))
+	}
+}
+
+func TestOverviewPage(t *testing.T) {
+	e := wellCluster()
+	e.Target = version("1.10.5")
+	overview := NewOverview(e)
+	overview.StableMS = 10_400
+	want := `Has Nomad 1.10.5 arrived?
+
+Servers
+  HOST  VERSION  STATE     VOTER  GOSSIP  TERM  APPLIED  LAST CONTACT  PROTOCOL
+  s1    1.10.5   Follower  yes    alive   3     50       30ms          3
+  s2    1.10.5   Follower  yes    alive   3     50       30ms          3
+  s3    1.10.5   Leader    yes    alive   3     50       -             3
+
+Clients
+  HOST  VERSION  DATACENTER  STATUS  ELIGIBILITY  ALLOCATIONS
+  c1    1.10.5   dc1         ready   eligible     2
+
+s3 leads, 3 voters, 1 may fail; 1 job, 2 allocations running, 0 pending, 0 without a place;
+  autopilot: healthy.
+
+Nomad 1.10.5 runs everywhere, and everything has been well for 10 s.
+`
+	if diff := cmp.Diff(want, overview.Page()); diff != "" {
+		t.Error(diff)
+	}
+}
