@@ -174,7 +174,10 @@ func (r *rig) drainOfAnother() {
 	}
 	pids := r.pidsOf("c1", "c2", "c3")
 	a := r.run(r.upgradeClients()...)
-	r.wantSaid(a, exitRefused, "somebody else (who: alice)", "--limit")
+	r.wantSaid(a, exitRefused, "Refused, and nothing was touched", "somebody else (who: alice)", "--limit 'all:!c3'")
+	// The playbook by itself is as careful.
+	a = r.run("run", "upgrade-clients", "-e", "drain=true version="+newVersion+" binary="+r.binary)
+	r.wantSaid(a, exitRefused, "somebody else (who: alice)", "it was left as it is")
 	r.wantNode("c3", oldVersion, "ineligible", true)
 	if who := r.drainNodes()["c3"].LastDrain.Meta["who"]; who != "alice" {
 		r.t.Errorf("the drain is %q's now", who)

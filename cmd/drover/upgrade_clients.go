@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -109,6 +110,10 @@ func (u *upgradeClientsFlags) run(ctx context.Context, s streams) error {
 		}
 	}
 	clean := plan.Verdict() == nomad.VerdictClean
+	if strangers := u.strangers(plan); len(strangers) > 0 && plan.Verdict() != nomad.VerdictRefused {
+		problems(s.err, "Refused, and nothing was touched:", strangers)
+		return &exit{code: exitRefused}
+	}
 	switch {
 	case plan.Verdict() == nomad.VerdictRefused:
 		return &exit{code: exitRefused}
@@ -131,6 +136,20 @@ func (u *upgradeClientsFlags) run(ctx context.Context, s streams) error {
 	}
 	done()
 	return leftBehind(plan, fl.ended(summary, err))
+}
+
+// strangers are clients that would be drained, and that somebody else is draining.
+func (u *upgradeClientsFlags) strangers(plan *nomad.Plan) []nomad.Problem {
+	var found []nomad.Problem
+	for _, step := range plan.Steps {
+		if u.drain && step.Draining && !step.OwnDrain && step.Action == nomad.ActionUpgrade {
+			found = append(found, nomad.Problem{
+				Host: step.Host, Text: step.DrainedBy + " is draining this client",
+				Remedy: fmt.Sprintf("wait for the end of that drain, or leave the client out with --limit 'all:!%s', or upgrade it in place without --drain", step.Host),
+			})
+		}
+	}
+	return found
 }
 
 // mayRestore tells whether a cluster with nothing to upgrade may have a client that a run that died has left drained. Restoring it is not asked about: that was, then.

@@ -67,6 +67,18 @@ func (d *Drain) Who() string {
 	return who
 }
 
+// drainedBy says who began the drain that goes on on a client, and whether that was drover; "" when none goes on.
+func (n *NodeSummary) drainedBy() (who string, ours bool) {
+	if !n.Drain {
+		return "", false
+	}
+	last := n.LastDrain
+	if last == nil {
+		last = &Drain{}
+	}
+	return last.Who(), last.Ours()
+}
+
 // Pending tells whether a client is as a drain of drover's has left it, so that its former eligibility is still to be restored.
 // What somebody has decided since counts more.
 func (n *Node) Pending() bool {

@@ -92,6 +92,8 @@ type Step struct {
 	NodeStatus  string  `json:"node_status"` // of a client, as the servers see it; "" where they do not say
 	Eligibility string  `json:"eligibility"`
 	Draining    bool    `json:"draining"`
+	DrainedBy   string  `json:"drained_by"` // who began the drain that goes on; "" when none does
+	OwnDrain    bool    `json:"own_drain"`  // a run of drover's began it, and has died
 	Signal      string  `json:"signal"` // a runtime drop-in sends this instead of the unit's KillSignal
 	LeftOut     bool    `json:"left_out"`
 	Reason      string  `json:"reason"`

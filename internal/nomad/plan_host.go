@@ -23,6 +23,7 @@ func (p *planner) host(survey Survey, facts HostFacts, server ServerState) {
 	}
 	if node := survey.node(facts); node != nil {
 		step.NodeStatus, step.Eligibility, step.Draining = node.Status, node.SchedulingEligibility, node.Drain
+		step.DrainedBy, step.OwnDrain = node.drainedBy()
 	}
 	switch {
 	case p.options.leavesOut(facts.Host):
@@ -120,6 +121,8 @@ func (p *planner) beforehand(facts HostFacts, step *Step) {
 		p.warn(facts.Host, "the servers see this client as %s: if it does not become ready, that is told and not counted as a failure of the upgrade", step.NodeStatus)
 	}
 	switch {
+	case step.OwnDrain:
+		p.warn(facts.Host, "is draining, begun by %s; upgrade-clients --drain goes on with that and restores its eligibility, an upgrade in place does not touch it", step.DrainedBy)
 	case step.Draining:
 		p.warn(facts.Host, "is draining; its drain is not touched")
 	case step.Eligibility == "ineligible":
