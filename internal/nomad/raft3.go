@@ -82,7 +82,7 @@ func PeersFile(peers ...RaftPeer) []byte {
 	return append(text, '\n')
 }
 
-// own tells whether a peers.json is the one that is wanted, however it is laid out.
+// samePeers tells whether a peers.json is the one that is wanted, however it is laid out.
 func samePeers(text []byte, want RaftPeer) bool {
 	var peers []RaftPeer
 	return json.Unmarshal(text, &peers) == nil && len(peers) == 1 && peers[0] == want
@@ -287,10 +287,10 @@ func RaftSingle(e RaftEvidence, options RaftOptions) (RaftStep, []Problem) {
 		if e.Foreign() {
 			problems = append(problems, e.peersProblems(options)...)
 		}
-	case !f.Running:
-		step.Action, step.Reason = ActionRescue, "its agent does not run"
 	case f.CrashLooping:
 		step.Action, step.Reason = ActionRescue, "its agent ends as soon as it is started"
+	case !f.Running:
+		step.Action, step.Reason = ActionRescue, "its agent does not run"
 	case f.Answers && !f.Leader:
 		step.Action, step.Reason = ActionRescue, "it has no leader"
 	default:
@@ -341,10 +341,10 @@ func RaftRolling(e RaftEvidence, raft []RaftServer, options RaftOptions) (RaftSt
 		step.Action, step.Reason = ActionNone, "raft protocol 3 is in force, and raft's configuration has the server by its node id"
 	case f.Answers && f.RaftProtocol >= 3 && len(e.Edits) == 0:
 		step.Action, step.Reason = ActionFinish, "raft protocol 3 is in force; raft's configuration has yet to take over its node id, and give it its vote"
-	case !f.Running:
-		step.Action, step.Reason = ActionFinish, "its agent does not run"
 	case f.CrashLooping:
 		step.Action, step.Reason = ActionRescue, "its agent ends as soon as it is started"
+	case !f.Running:
+		step.Action, step.Reason = ActionFinish, "its agent does not run"
 	default:
 		step.Reason = fmt.Sprintf("raft protocol %d is in force", f.RaftProtocol)
 	}

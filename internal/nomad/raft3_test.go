@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package nomad
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"drover/internal/agentconfig"
+)
+
+const (
+	raftID      = "99dc4ce5-397e-39a9-f002-0bf8f0a659ba"
+	raftAddress = "10.0.0.1:4647"
+)
+
+func raftVersionOf(t *testing.T, text string) Version {
+	t.Helper()
+	v, err := ParseVersion(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// raftServerOf is a server of protocol 2, alone and leading.
+func raftServerOf(t *testing.T) RaftEvidence {
+	t.Helper()
+	old := raftVersionOf(t, "1.2.6")
+	source := agentconfig.Source{Path: "/etc/nomad.d/server.hcl", Text: []byte("server {\n  raft_protocol = 2\n}\n")}
+	three := agentconfig.Value{Kind: agentconfig.Number, Text: "3"}
+	edits, err := agentconfig.Edits([]agentconfig.Source{source}, nil, RaftProtocolKey(), &three)
+	if err != nil {
+		t.Fatal(err)
+	}
+	protocols, err := agentconfig.Occurrences([]agentconfig.Source{source}, nil, RaftProtocolKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return RaftEvidence{
+		Facts: HostFacts{
+			Host: "s1", Running: true, Answers: true, Server: true, Leader: true, VersionRunning: old, VersionDisk: old, ExeCurrent: true,
+			DataDir: "/opt/nomad", ServerID: raftID, RPC: raftAddress, RaftProtocol: 2, RaftServers: []RaftServer{{raftAddress, raftAddress, true}},
+		},
+		NodeID: raftID, Store: true, PeersInfo: true, Address: raftAddress, Protocols: protocols, Edits: edits,
+	}
+}
+
+func migratedServer(e *RaftEvidence) {
+	e.Facts.RaftProtocol, e.Facts.RaftServers, e.Edits = 3, []RaftServer{{raftID, raftAddress, true}}, nil
+	e.Protocols = nil
+}
+
+func silent(e *RaftEvidence) {
+	e.Facts.Running, e.Facts.Answers, e.Facts.Leader = false, false, false
+	e.Facts.RaftServers, e.Facts.RaftProtocol = nil, 0
+}
+
+func TestRaftSingle(t *testing.T) {
+	tests := map[string]struct {
+		change  func(*RaftEvidence)
+		options RaftOptions
+		action  string
+		problem string
+	}{
+		"protocol 2":              {func(*RaftEvidence) {}, RaftOptions{}, ActionMigrate, ""},
+		"done":                    {migratedServer, RaftOptions{}, ActionNone, ""},
+		"done, a file still says": {func(e *RaftEvidence) { edits := e.Edits; migratedServer(e); e.Edits = edits }, RaftOptions{}, ActionFinish, ""},
+		"no leader": {func(e *RaftEvidence) {
+			e.Facts.Leader, e.Facts.RaftProtocol, e.Edits = false, 3, nil
+		}, RaftOptions{}, ActionRescue, ""},
+		"another id used up": {func(e *RaftEvidence) {
+			e.Facts.Leader, e.Facts.RaftServers = false, []RaftServer{{"nobody", raftAddress, true}}
+		}, RaftOptions{}, ActionRescue, ""},
+		"not running":   {silent, RaftOptions{}, ActionRescue, ""},
+		"crash-looping": {func(e *RaftEvidence) { silent(e); e.Facts.CrashLooping = true }, RaftOptions{}, ActionRescue, ""},
+		"does not answer": {func(e *RaftEvidence) {
+			silent(e)
+			e.Facts.Running = true
+		}, RaftOptions{}, ActionRefused, "--stop-signal KILL"},
+		"several by raft": {func(e *RaftEvidence) {
+			e.Facts.RaftServers = append(e.Facts.RaftServers, RaftServer{"10.0.0.2:4647", "10.0.0.2:4647", true})
+		}, RaftOptions{}, ActionRefused, "10.0.0.2:4647"},
+		"several by evidence": {func(e *RaftEvidence) { silent(e); e.Others = []string{"it joins 10.0.0.2"} }, RaftOptions{}, ActionRefused, "it joins 10.0.0.2"},
+		"no peers.info":       {func(e *RaftEvidence) { e.PeersInfo = false }, RaftOptions{}, ActionRefused, "peers.info is missing"},
+		"no data":             {func(e *RaftEvidence) { e.Store = false }, RaftOptions{}, ActionRefused, "raft.db"},
+		"no id":               {func(e *RaftEvidence) { e.NodeID = "" }, RaftOptions{}, ActionRefused, "node-id is missing"},
+		"a torn id":           {func(e *RaftEvidence) { e.NodeID = "99dc4ce5" }, RaftOptions{}, ActionRefused, "is no id"},
+		"another id":          {func(e *RaftEvidence) { e.Facts.ServerID = "other" }, RaftOptions{}, ActionRefused, "the running agent has the id other"},
+		"no address":          {func(e *RaftEvidence) { e.Address, e.AddressProblem = "", "a template" }, RaftOptions{}, ActionRefused, "--rpc-address"},
+		"a leftover":          {func(e *RaftEvidence) { e.Peers = []byte("[]") }, RaftOptions{}, ActionRefused, "--replace-peers-json"},
+		"a leftover to go":    {func(e *RaftEvidence) { e.Peers = []byte("[]") }, RaftOptions{ReplacePeers: true}, ActionMigrate, ""},
+		"a leftover that is right": {func(e *RaftEvidence) {
+			e.Peers = PeersFile(e.Peer())
+		}, RaftOptions{}, ActionMigrate, ""},
+		"too far":    {func(*RaftEvidence) {}, RaftOptions{Target: raftVersionOf(t, "1.10.5")}, ActionRefused, "spans 8 minor versions"},
+		"far enough": {func(*RaftEvidence) {}, RaftOptions{Target: raftVersionOf(t, "1.10.5"), VersionOptions: VersionOptions{AllowUnsupportedSkip: true}}, ActionMigrate, ""},
+		"a 2 elsewhere": {func(e *RaftEvidence) {
+			e.Protocols = append(e.Protocols, agentconfig.Occurrence{File: "/etc/nomad.d/a.hcl", Line: 1, Column: 2, Value: agentconfig.Value{Kind: agentconfig.Number, Text: "2"}})
+		}, RaftOptions{Target: raftVersionOf(t, "1.4.1")}, ActionRefused, "/etc/nomad.d/a.hcl:1:2 sets raft_protocol = 2"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			e := raftServerOf(t)
+			test.change(&e)
+			step, problems := RaftSingle(e, test.options)
+			if words := Words(problems); step.Action != test.action || test.problem == "" && words != "" || !strings.Contains(words, test.problem) {
+				t.Errorf("%s with %q, want %s with %q", step.Action, words, test.action, test.problem)
+			}
+		})
+	}
+}
+
+func TestRaftPlanMode(t *testing.T) {
+	one := raftServerOf(t)
+	of := func(n int) []RaftEvidence {
+		var all []RaftEvidence
+		var raft []RaftServer
+		for i := range n {
+			address := strings.Replace(raftAddress, ".1:", "."+string(rune('1'+i))+":", 1)
+			raft = append(raft, RaftServer{address, address, true})
+		}
+		for i := range n {
+			e := one
+			e.Facts.Host, e.Facts.Leader = "s"+string(rune('1'+i)), i == 0
+			e.Address, e.Facts.RPC, e.Facts.RaftServers = raft[i].Address, raft[i].Address, raft
+			e.NodeID = strings.Replace(raftID, "9", string(rune('1'+i)), 1)
+			e.Facts.ServerID = e.NodeID
+			all = append(all, e)
+		}
+		return all
+	}
+	if p := NewRaftPlan(Survey{}, of(1), RaftOptions{}); p.Mode != RaftModeSingle || p.Verdict() != VerdictChanges {
+		t.Errorf("one: %+v", p)
+	}
+	if p := NewRaftPlan(Survey{}, of(2), RaftOptions{}); p.Verdict() != VerdictRefused || !strings.Contains(Words(p.Problems), "two servers") {
+		t.Errorf("two: %+v", p)
+	}
+	p := NewRaftPlan(Survey{}, of(3), RaftOptions{})
+	var order []string
+	for _, step := range p.Steps {
+		order = append(order, step.Host)
+	}
+	if diff := cmp.Diff([]string{"s2", "s3", "s1"}, order); diff != "" || p.Mode != RaftModeRolling || p.Verdict() != VerdictChanges {
+		t.Errorf("three: %s %s", diff, Words(p.Problems))
+	}
+	if p := NewRaftPlan(Survey{}, of(3)[:2], RaftOptions{}); p.Verdict() != VerdictRefused || !strings.Contains(Words(p.Problems), "no host of the inventory") {
+		t.Errorf("two of three: %s", Words(p.Problems))
+	}
+	if p := NewRaftPlan(Survey{}, of(3), RaftOptions{Target: raftVersionOf(t, "1.4.1")}); p.Verdict() != VerdictRefused {
+		t.Errorf("three with a version: %+v", p)
+	}
+	// Half done: s2 is stopped, and raft has let it go.
+	half := of(3)
+	silent(&half[1])
+	whole := half[0].Facts.RaftServers
+	for _, i := range []int{0, 2} {
+		half[i].Facts.RaftServers = []RaftServer{whole[0], whole[2]}
+	}
+	if p := NewRaftPlan(Survey{}, half, RaftOptions{}); p.Mode != RaftModeRolling || p.Verdict() != VerdictChanges || p.Steps[0].Host != "s2" {
+		t.Errorf("half done: %+v", p)
+	}
+}
+
+func TestOneServerKnownByItsAddressDoesNotCount(t *testing.T) {
+	now := time.Now()
+	raft := []RaftServer{{"a1", "a1", true}, {"a2", "a2", true}, {"a3", "a3", true}}
+	answer := func(host, address, state string, protocol int) Answer {
+		return Answer{Host: host, View: AgentView{Host: host, Asked: now, ServerID: "id-" + host, RPC: address, Raft: Raft{State: state, Term: 1, Commit: 5, Applied: 5, Protocol: protocol, Servers: raft}}}
+	}
+	q := StopQuestion{Stopping: "s3", Now: now, Reached: 5, Answers: []Answer{
+		answer("s1", "a1", Leader, 2), answer("s2", "a2", Follower, 2), answer("s3", "a3", Follower, 2),
+	}}
+	if problems := MayStop(q); len(problems) > 0 {
+		t.Fatalf("all on protocol 2: %s", Words(problems))
+	}
+	q.Answers[1].View.Raft.Protocol = 3
+	if words := Words(MayStop(q)); !strings.Contains(words, "by its address and not by its id") {
+		t.Errorf("one restarted with protocol 3: %q", words)
+	}
+}
+
+func TestASingleServerWithoutALeaderMayBeRepaired(t *testing.T) {
+	now := time.Now()
+	own := Answer{Host: "s1", View: AgentView{Host: "s1", Asked: now, ServerID: raftID, RPC: raftAddress, Raft: Raft{State: "Candidate", Protocol: 3, Servers: []RaftServer{{raftAddress, raftAddress, true}}}}}
+	q := StopQuestion{Stopping: "s1", Alone: true, Now: now, Answers: []Answer{own}}
+	if problems := MayStop(q); len(problems) > 0 {
+		t.Errorf("alone: %s", Words(problems))
+	}
+	for name, change := range map[string]func(*StopQuestion){
+		"nobody asked for it": func(q *StopQuestion) { q.Alone = false },
+		"an old answer":       func(q *StopQuestion) { q.Now = now.Add(2 * time.Second) },
+		"two by its own word": func(q *StopQuestion) {
+			q.Answers[0].View.Raft.Servers = append(q.Answers[0].View.Raft.Servers, RaftServer{"b", "b", true})
+		},
+		"another server":         func(q *StopQuestion) { q.Answers[0].View.Raft.Servers = []RaftServer{{"b", "b", true}} },
+		"known to another":       func(q *StopQuestion) { other := own; other.Host = "s2"; q.Answers = append(q.Answers, other) },
+		"no answer":              func(q *StopQuestion) { q.Answers[0].Error = "no" },
+		"raft says nothing":      func(q *StopQuestion) { q.Answers[0].View.Raft.Servers = nil },
+		"an answer from nowhere": func(q *StopQuestion) { q.Answers = nil },
+	} {
+		q := q
+		q.Answers = []Answer{own}
+		q.Answers[0].View.Raft.Servers = []RaftServer{{raftAddress, raftAddress, true}}
+		change(&q)
+		if len(MayStop(q)) == 0 {
+			t.Errorf("%s: may be stopped", name)
+		}
+	}
+}
+
+func TestRolled(t *testing.T) {
+	raft := RaftConfiguration{Servers: []RaftMember{
+		{RaftServer: RaftServer{"a1", "a1", true}, Leader: true, Protocol: 2}, {RaftServer: RaftServer{"id2", "a2", true}, Protocol: 3}, {RaftServer: RaftServer{"a3", "a3", true}, Protocol: 2},
+	}}
+	answer := func(host, id, address, state string, protocol int) Answer {
+		return Answer{Host: host, View: AgentView{Host: host, ServerID: id, RPC: address, Raft: Raft{State: state, Commit: 9, Applied: 9, Peers: 2, Protocol: protocol, Servers: raft.Plain()}}}
+	}
+	base := func() RolledEvidence {
+		own := raft
+		own.Servers = append([]RaftMember{}, raft.Servers...)
+		return RolledEvidence{Host: "s2", NodeID: "id2", Raft: own, Answers: []Answer{
+			answer("s1", "id1", "a1", Leader, 2), answer("s2", "id2", "a2", Follower, 3), answer("s3", "id3", "a3", Follower, 2),
+		}}
+	}
+	for name, test := range map[string]struct {
+		change func(*RolledEvidence)
+		want   string
+	}{
+		"well":             {func(*RolledEvidence) {}, ""},
+		"by its address":   {func(e *RolledEvidence) { e.Raft.Servers[1].ID = "a2" }, "which is not its node id yet"},
+		"not there":        {func(e *RolledEvidence) { e.Raft.Servers = e.Raft.Servers[:1] }, "does not have it yet"},
+		"no vote":          {func(e *RolledEvidence) { e.Raft.Servers[1].Voter = false }, "no vote yet"},
+		"twice":            {func(e *RolledEvidence) { e.Raft.Servers[2].Address = "a2" }, "which is not its node id yet"},
+		"another is lost":  {func(e *RolledEvidence) { e.Raft.Servers[2].Voter = false }, "does not have it as a voter"},
+		"too few peers":    {func(e *RolledEvidence) { e.Answers[1].View.Raft.Peers = 0 }, "counts 0 raft peers"},
+		"behind":           {func(e *RolledEvidence) { e.Answers[1].View.Raft.Applied, e.Answers[1].View.Raft.Commit = 3, 3 }, "has applied index 3"},
+		"no contact":       {func(e *RolledEvidence) { e.Answers[1].View.Raft.LastContact = Never }, "not heard from the leader"},
+		"another is dead":  {func(e *RolledEvidence) { e.Answers[2].Error = "gone" }, "does not answer: gone"},
+		"an accepted dead": {func(e *RolledEvidence) { e.Answers[2].Error, e.Accepted = "gone", []string{"s3"} }, ""},
+		"protocol 2":       {func(e *RolledEvidence) { e.Answers[1].View.Raft.Protocol = 2 }, "protocol 2 is in force"},
+	} {
+		e := base()
+		test.change(&e)
+		if words := Words(Rolled(e)); (words == "") != (test.want == "") || !strings.Contains(words, test.want) {
+			t.Errorf("%s: %q, want %q", name, words, test.want)
+		}
+	}
+}
+
+func TestSerfSnapshot(t *testing.T) {
+	text := "alive: s1.global 10.0.0.1:4648\nclock: 3\nalive: s2.global 10.0.0.2:4648\nnot-alive: s2.global\nalive: s3.global [fd00::3]:4648\nevent-clock: 1\n"
+	want := map[string]string{"s1.global": "10.0.0.1:4648", "s3.global": "[fd00::3]:4648"}
+	if diff := cmp.Diff(want, SerfSnapshot([]byte(text))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
