@@ -39,12 +39,11 @@ func (j *journey) run(ctx context.Context, s streams) error {
 		}
 		for i := range parts {
 			leg := &parts[i]
-			if leg.Plan.Verdict() == nomad.VerdictClean {
-				continue
+			err := leftBehind(leg.Plan, nil)
+			if leg.Plan.Verdict() != nomad.VerdictClean {
+				err = j.leg(ctx, s, leg)
 			}
-			err := j.leg(ctx, s, leg)
-			var how *exit
-			if err != nil && (!errors.As(err, &how) || how.code != exitUnreachable || !skipped(leg.Plan)) {
+			if err != nil && !onlySkipped(err, leg.Plan) {
 				fmt.Fprintf(s.err, "drover: the leg %s did not end well, and no other was begun; to go on, run the same command again\n", leg.Title())
 				return err
 			}
@@ -59,8 +58,11 @@ func (j *journey) run(ctx context.Context, s streams) error {
 	return ended
 }
 
-// skipped tells whether hosts were left behind on the user's word, which ends no journey.
-func skipped(plan *nomad.Plan) bool { return leftBehind(plan, nil) != nil }
+// onlySkipped tells whether a leg ended well but for hosts that were left behind on the user's word, which ends no journey.
+func onlySkipped(err error, plan *nomad.Plan) bool {
+	var how *exit
+	return errors.As(err, &how) && how.code == exitUnreachable && leftBehind(plan, nil) != nil
+}
 
 // parts are the legs to one version, region by region. Those to a further version are planned now, when the one before is reached.
 func (j *journey) parts(ctx context.Context, s streams, at int) ([]nomad.Leg, error) {

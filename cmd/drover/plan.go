@@ -17,6 +17,7 @@ import (
 
 func newPlanCommand(s streams) *cobra.Command {
 	u := &upgradeFlags{}
+	var enterprise bool
 	command := &cobra.Command{
 		Use:   "plan --to VERSION",
 		Short: "Show what an upgrade will do and what stands in the way",
@@ -29,6 +30,9 @@ The exit code is 0 when there is nothing to do, 12 when there is, and 10 when so
   drover plan -i hosts.ini --to 1.11.0 --servers --output json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if enterprise {
+				u.playbook = "enterprise"
+			}
 			vars, err := u.vars()
 			if err != nil {
 				return err
@@ -55,6 +59,7 @@ The exit code is 0 when there is nothing to do, 12 when there is, and 10 when so
 		},
 	}
 	u.register(command)
+	command.Flags().BoolVar(&enterprise, "enterprise", false, "plan what drover enterprise would do (it inspects the licences when it has brought the new binary to the servers)")
 	return command
 }
 

@@ -143,7 +143,7 @@ func (t *story) goOn() string {
 		return ""
 	}
 	switch t.Command {
-	case "upgrade":
+	case "upgrade", "enterprise":
 		return "run the same command again: it asks the hosts and the cluster what is so, goes on where this run stopped and leaves alone what is done"
 	case "exec":
 		return "look at the hosts that failed or have no answer on record, and run the command again there: -l HOST,HOST"

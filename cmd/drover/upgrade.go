@@ -51,7 +51,11 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 		return err
 	}
 	if !yes && !terminal(s.in) {
-		return usageError("without a terminal nobody can be asked: add --yes (drover plan shows what it would do)")
+		shows := "drover plan"
+		if u.playbook == "enterprise" {
+			shows += " --enterprise"
+		}
+		return usageError("without a terminal nobody can be asked: add --yes (%s shows what it would do)", shows)
 	}
 	book, _, err := playbooks.LoadLibrary(u.playbook, playbooks.Options{})
 	if err != nil {

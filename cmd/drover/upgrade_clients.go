@@ -52,7 +52,7 @@ type upgradeClientsFlags struct {
 }
 
 func newUpgradeClientsCommand(s streams) *cobra.Command {
-	u := &upgradeClientsFlags{}
+	u := &upgradeClientsFlags{upgradeFlags: upgradeFlags{playbook: "upgrade-clients"}}
 	command := &cobra.Command{
 		Use:   "upgrade-clients --to VERSION [--drain] [--binary FILE | --binary-dir DIR | --mirror URL]",
 		Short: "Upgrade the clients of a cluster, in place or drained first",
@@ -77,7 +77,7 @@ It is the ready playbook "upgrade-clients" (drover playbook show upgrade-clients
 	flags.BoolVar(&u.drain, "drain", false, "move the allocations of each client away before its upgrade")
 	flags.BoolVar(&u.ignoreSystem, "ignore-system-jobs", false, "with --drain: leave the allocations of system and sysbatch jobs where they are")
 	flags.BoolVar(&u.yes, "yes", false, "do not ask")
-	for _, name := range []string{"servers", "clients", "allow-leave", "accept-outage", "accept-down"} {
+	for _, name := range []string{"servers", "clients", "allow-leave", "accept-outage", "accept-down", "via"} {
 		_ = flags.MarkHidden(name) // they are about servers
 	}
 	return command
@@ -91,7 +91,7 @@ func (u *upgradeClientsFlags) run(ctx context.Context, s streams) error {
 	if !u.yes && !terminal(s.in) {
 		return usageError("without a terminal nobody can be asked: add --yes (drover plan --clients shows what it would do)")
 	}
-	book, _, err := playbooks.LoadLibrary("upgrade-clients", playbooks.Options{})
+	book, _, err := playbooks.LoadLibrary(u.playbook, playbooks.Options{})
 	if err != nil {
 		return err
 	}
@@ -124,18 +124,10 @@ func (u *upgradeClientsFlags) run(ctx context.Context, s streams) error {
 			return err
 		}
 	}
-	vars.Set("batches", expression.FromGo(batchSizes(plan)))
-	if plan.MaxFailPercentage != nil {
-		vars.Set("max_fail_percentage", *plan.MaxFailPercentage) // of the play's own hosts, those that are skipped taken off
+	if len(plan.Legs) > 0 {
+		return (&journey{upgradeFlags: &u.upgradeFlags, fleet: fl, book: book, vars: vars, plan: plan}).run(ctx, s)
 	}
-	sink, done := u.sink(s)
-	defer done()
-	summary, err := u.recorded(ctx, fl, book, vars, sink, asked{command: "upgrade-clients", target: "Nomad " + u.to, plan: plan})
-	if err == nil {
-		err = tellNotUpgraded(sink, plan)
-	}
-	done()
-	return leftBehind(plan, fl.ended(summary, err))
+	return u.carry(ctx, s, fl, book, vars, plan, "Nomad "+u.to)
 }
 
 // strangers are clients that would be drained, and that somebody else is draining.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"drover/internal/printable"
 	"drover/internal/wire"
 )
 
@@ -48,20 +49,34 @@ func inspectLicense(ctx context.Context, s service, as *account, binary string, 
 }
 
 var (
-	longWord  = regexp.MustCompile(`\S{90,}`)
 	licenseID = regexp.MustCompile(`(?i)^\s*(license|customer|installation) id\b`)
+	word      = regexp.MustCompile(`\S+`)
 )
 
-// licenseLines are the lines of an inspection without the ids, and without anything that may be the licence itself.
+const (
+	maxLicenseLines = 80
+	// longestWord is how long a word may be that is no path; a licence is one of about a thousand.
+	longestWord = 64
+)
+
+// licenseLines are the lines of an inspection without the ids, and without anything that may be the licence itself. The redactor of
+// other texts would take words after "license:" for a secret.
 func licenseLines(text, secret string) []string {
 	if secret != "" {
 		text = strings.ReplaceAll(text, secret, redacted)
 	}
-	var kept []string
-	for _, line := range newRedactor().lines(longWord.ReplaceAllString(text, redacted), 80) {
-		if !licenseID.MatchString(line) {
-			kept = append(kept, line)
+	kept := []string{}
+	for line := range strings.Lines(printable.Text(text)) {
+		line = strings.TrimRight(line, "\n ")
+		if line == "" || licenseID.MatchString(line) || len(kept) == maxLicenseLines {
+			continue
 		}
+		kept = append(kept, word.ReplaceAllStringFunc(line, func(w string) string {
+			if len(w) > longestWord && !strings.HasPrefix(w, "/") {
+				return redacted
+			}
+			return w
+		}))
 	}
 	return kept
 }
