@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"drover/internal/wire"
@@ -57,6 +58,27 @@ func (b *bench) resetForEdits() {
 	b.t.Helper()
 	b.reset()
 	b.sh("rm -rf /opt/nomad/server.drover-*; chown games:games /etc/nomad.d/nomad.hcl; chmod 640 /etc/nomad.d/nomad.hcl; chown games:games /opt/nomad/server/raft/raft.db; chmod 600 /opt/nomad/server/raft/raft.db")
+}
+
+func TestLabSwapEdits(t *testing.T) {
+	b := newBench(t)
+	for _, test := range []struct {
+		name string
+		run  func(*bench)
+	}{
+		{"files are edited while the agent is stopped", editedWhileStopped},
+		{"a pause ends by itself, by the word to go on, and by a start", pauses},
+		{"edits that fail, or end in a crash, are taken back", editsTakenBack},
+		{"killed at every step", editsKilled},
+		{"power fails in a pause", powerFailsPaused},
+		{"what cannot be edited is refused before the stop", editsRefused},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			here := *b
+			here.t = t
+			test.run(&here)
+		})
+	}
 }
 
 func editedWhileStopped(b *bench) {
