@@ -32,6 +32,26 @@ func TestLibrary(t *testing.T) {
 	}
 }
 
+// TestEnterpriseIsAnUpgrade holds that the way to Enterprise differs from an upgrade in nothing but that it may change the edition.
+func TestEnterpriseIsAnUpgrade(t *testing.T) {
+	plays := func(name string) string {
+		text, err := Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, plays, found := strings.Cut(string(text), "\n---\n")
+		if !found {
+			t.Fatalf("%s has no plays", name)
+		}
+		return plays
+	}
+	const only = "        to_enterprise: true\n"
+	enterprise := plays("enterprise")
+	if strings.Count(enterprise, only) != 1 || strings.Replace(enterprise, only, "", 1) != plays("upgrade") {
+		t.Error("enterprise.yml and upgrade.yml differ in more than to_enterprise: what one got, the other needs too")
+	}
+}
+
 // TestExamples holds that the example of every module is a task that the parser accepts.
 func TestExamples(t *testing.T) {
 	for _, module := range modules.Table() {
