@@ -10,6 +10,7 @@ import (
 
 	"drover/internal/expression"
 	"drover/internal/nomad"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -84,14 +85,27 @@ func nomadRaftProtocol(ctx context.Context, call *Call) (*Result, error) {
 	return m.single(ctx)
 }
 
-// look finds out anew how the host is.
+// answerPatience is how long an agent that runs may take to answer before nothing is known of it.
+const answerPatience = 15 * time.Second
+
+// lookAgain finds out anew how the host is.
 func (m *migration) lookAgain(ctx context.Context) error {
 	var err error
 	if m.options, err = raftOptions(m.call); err != nil {
 		return err
 	}
-	if m.facts, err = m.lookAtOwn(ctx); err != nil {
-		return err
+	// An agent that has just been started has a moment to answer.
+	for patience := time.Now().Add(answerPatience); ; {
+		if m.facts, err = m.lookAtOwn(ctx); err != nil {
+			return err
+		}
+		if !m.facts.Running || m.facts.Answers || m.facts.CrashLooping || time.Now().After(patience) {
+			break
+		}
+		m.voice.say("waiting for its agent to answer: " + m.facts.Problem)
+		if err := wait.For(ctx, 2*pollEvery); err != nil {
+			return err
+		}
 	}
 	if !m.facts.Server {
 		return refuse("%s: no Nomad server is configured here: %s", m.call.Name, orNone(m.facts.Problem))
@@ -134,7 +148,7 @@ func (m *migration) edits() []wire.SwapEdit {
 	return edits
 }
 
-// settled says that an outcome is known, and takes in what is so now.
+// result closes the record of the stop, and takes in what is so now.
 func (m *migration) result(ctx context.Context, outcome wire.SwapOutcome, message string) (*Result, error) {
 	if err := settle(ctx, m.call.Host, outcome.ID); err != nil {
 		return nil, err
@@ -154,7 +168,7 @@ func (m *migration) result(ctx context.Context, outcome wire.SwapOutcome, messag
 	}, nil
 }
 
-// unknownEnd is how a wait ends whose time has run out.
+// notWell is how a wait ends whose time has run out.
 func (m *migration) notWell(ctx context.Context, what string, problems []nomad.Problem, outcome wire.SwapOutcome) error {
 	text := fmt.Sprintf("%s: %s, but it is not well: %s", m.call.Name, what, nomad.Words(problems))
 	if outcome.Backup != "" {

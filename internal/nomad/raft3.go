@@ -99,9 +99,9 @@ func (e *RaftEvidence) OwnsItself() bool {
 	return e.Facts.Answers && e.Facts.RaftProtocol >= 3 && len(e.Facts.RaftServers) == 1 && e.Facts.RaftServers[0].Voter && e.Facts.RaftServers[0].ID == e.NodeID
 }
 
-// Alone tells whether a server that answers says that raft's configuration is it and nobody else, by whatever id.
-func (e *RaftEvidence) Alone() bool {
-	return e.Facts.Answers && len(e.Facts.RaftServers) == 1 && e.mine(e.Facts.RaftServers[0])
+// Settled tells that a single server needs no restart: it runs as it should, whether it leads already or has yet to be elected.
+func (e *RaftEvidence) Settled(target Version) bool {
+	return e.OwnsItself() && len(e.Edits) == 0 && e.Peers == nil && (!target.Known() || e.Facts.Upgraded(target))
 }
 
 func (e *RaftEvidence) mine(server RaftServer) bool {
@@ -195,7 +195,7 @@ func (e *RaftEvidence) common(options RaftOptions) []Problem {
 	if e.EditProblem != "" {
 		add("", "%s", e.EditProblem)
 	}
-	if f.Running && !f.Answers && !f.CrashLooping && options.StopSignal == "" {
+	if f.Running && !f.Answers && !f.CrashLooping && f.Unfinished == "" && options.StopSignal == "" {
 		add("repair its API, or stop it with --stop-signal KILL", "its agent runs and does not answer, so that nothing is known of what it does: %s", f.Problem)
 	}
 	after := e.After(options.Target)
@@ -276,12 +276,13 @@ func RaftSingle(e RaftEvidence, options RaftOptions) (RaftStep, []Problem) {
 			problems = append(problems, p)
 		}
 	}
-	sameVersion := !options.Target.Known() || f.Upgraded(options.Target)
-	done := e.OwnsItself() && f.Leader
-	switch {
-	case done && sameVersion && len(e.Edits) == 0 && e.Peers == nil:
+	done := e.OwnsItself()
+	switch settled := e.Settled(options.Target); {
+	case settled && f.Leader:
 		step.Action, step.Reason = ActionNone, "raft protocol 3 is in force, and the server is in raft's configuration by its node id"
 		return step, problems
+	case settled:
+		step.Action, step.Reason = ActionFinish, "raft protocol 3 is in force, and the server has yet to find that it leads"
 	case done:
 		step.Action, step.Reason = ActionFinish, "raft protocol 3 is in force"
 		if e.Foreign() {
