@@ -363,6 +363,11 @@ func (r *rig) stopFollower(host string) {
 
 func (r *rig) startAgain(host string) {
 	r.onHost(host, "systemctl", "start", "nomad")
+	// Autopilot may not have noticed yet that it was gone.
+	r.eventually(host+" to have applied its log", 30*time.Second, func() bool {
+		stats, err := r.pictures().raft(r.t, host)
+		return err == nil && stats["state"] == "Follower" && stats["applied_index"] != "0"
+	})
 	r.healthy()
 }
 
