@@ -74,14 +74,14 @@ func (c *clusterView) member(f *HostFacts) {
 		hosts := someHosts(said[status])
 		switch {
 		case status == "alive" && view == nil && !f.Running:
-			c.note(findMembers, f.Host, "", "%s have not noticed yet that its agent does not run", hosts)
+			c.note(findMembers, f.Host, "", "gossip on %s has not noticed yet that its agent does not run", hosts)
 		case status == "alive":
 		case view == nil && status != "unknown": // its agent's own state says more
 		case status == "unknown" && view == nil:
 		case status == "unknown":
 			c.bad(findMembers, f.Host, "see its server_join { retry_join } and whether it reaches their gossip ports", "gossip on %s does not know it", hosts)
 		default:
-			c.bad(findMembers, f.Host, "see whether their gossip ports (4648, TCP and UDP) reach each other; a server that has left joins when it is restarted", "its agent runs, and %s see it as %s", hosts, status)
+			c.bad(findMembers, f.Host, "see whether their gossip ports (4648, TCP and UDP) reach each other; a server that has left joins when it is restarted", "its agent runs, and gossip on %s has it as %s", hosts, status)
 		}
 	}
 	if view == nil {

@@ -170,7 +170,7 @@ func (c *clusterView) leaderless(said map[string][]string) {
 		}
 	}
 	for _, address := range sortedKeys(said) {
-		if address != "" {
+		if address != "" && c.hears(said[address]) {
 			c.bad(findNoLeader, "", "bring its host into the inventory", "the servers %s name %s as the leader, which answers from no host of the inventory", someHosts(said[address]), address)
 			return
 		}
@@ -197,6 +197,11 @@ func (c *clusterView) leaderless(said map[string][]string) {
 		c.bad(findNoLeader, "", "an election takes a few seconds: look again; if it stays so, see whether the servers reach each other's RPC ports",
 			"no server leads although %d of %d voters answer: the control plane is down", alive, voters)
 	}
+}
+
+// hears tells whether one of the servers is in contact with a leader. A follower goes on naming one that is gone until it calls an election.
+func (c *clusterView) hears(hosts []string) bool {
+	return slices.ContainsFunc(hosts, func(host string) bool { return c.view(host).Raft.LastContact < contactWithin })
 }
 
 // find is the server that a peer of raft's configuration is, if it has answered.

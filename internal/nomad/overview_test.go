@@ -84,10 +84,10 @@ func TestOverview(t *testing.T) {
 			e.Hosts = e.Hosts[1:]
 			e.Unreachable["s1"] = LookFailure{Kind: LookUnreachable, Text: "no route"}
 		}, []string{"quorum : 2 of 3 voters answer", "autopilot : calls s1.global healthy, which does not answer", "unreachable s1: no route"}, nil},
-		{"stopped server", func(e *OverviewEvidence, _ *ClusterEvidence) { e.silence("s1") }, []string{"quorum : 2 of 3", "autopilot : ", "not_running s1: "}, []string{"members s1: have not noticed"}},
+		{"stopped server", func(e *OverviewEvidence, _ *ClusterEvidence) { e.silence("s1") }, []string{"quorum : 2 of 3", "autopilot : ", "not_running s1: "}, []string{"members s1: has not noticed"}},
 		{"failed server", func(e *OverviewEvidence, c *ClusterEvidence) {
 			c.Members["s3"][0].Status = "failed"
-		}, []string{"members s1: s3 see it as failed"}, nil},
+		}, []string{"members s1: gossip on s3 has it as failed"}, nil},
 		{"two that are left out by gossip differ", func(_ *OverviewEvidence, c *ClusterEvidence) {
 			c.Members["s2"] = c.Members["s2"][1:]
 		}, []string{"members s1: gossip on s2 does not know it"}, nil},
@@ -105,6 +105,12 @@ func TestOverview(t *testing.T) {
 				e.Clusters[0].Answers[i].View.Raft.State, e.Clusters[0].Answers[i].View.Raft.LeaderAddr = Follower, ""
 			}
 		}, []string{"no_leader : 3 of 3 voters answer"}, nil},
+		{"led from outside", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			for i := range 3 {
+				raft := &e.Clusters[0].Answers[i].View.Raft
+				raft.State, raft.LeaderAddr, raft.LastContact = Follower, "10.0.0.9:4647", time.Millisecond
+			}
+		}, []string{"no_leader : s1, s2, s3 name 10.0.0.9:4647 as the leader"}, nil},
 		{"quorum lost", func(e *OverviewEvidence, c *ClusterEvidence) {
 			e.silence("s2")
 			e.silence("s3")
