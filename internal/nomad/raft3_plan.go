@@ -125,13 +125,16 @@ func (p *RaftPlan) rolling(evidence []RaftEvidence, raft []RaftServer, options R
 			})
 		}
 	}
-	p.rollingPauses()
+	p.rollingPauses(evidence)
 }
 
-func (p *RaftPlan) rollingPauses() {
+func (p *RaftPlan) rollingPauses(evidence []RaftEvidence) {
 	for _, step := range p.Steps {
+		client := slices.ContainsFunc(evidence, func(e RaftEvidence) bool { return e.Facts.Host == step.Host && e.Facts.Client })
 		switch {
 		case step.Action != ActionMigrate:
+		case client:
+			p.Pauses = append(p.Pauses, fmt.Sprintf("%s is a client too, and is started again at once, so that no allocation is lost; then the leader takes up to a minute to take over its id, and 10 s or more to give it its vote", step.Host))
 		case step.Leader:
 			p.Pauses = append(p.Pauses, fmt.Sprintf("an election of 2 to 4 s when %s stops, which leads; then the new leader takes up to a minute to take over its id, and 10 s or more to give it its vote", step.Host))
 		default:
