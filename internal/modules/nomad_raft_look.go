@@ -205,7 +205,7 @@ func (l *raftLook) gossip(ctx context.Context) map[string]string {
 // others collects evidence of further servers, for one that cannot be asked.
 func (l *raftLook) others(ctx context.Context) {
 	e := l.evidence
-	if e.Facts.Answers {
+	if e.Facts.Answers && len(e.Facts.RaftServers) > 0 {
 		return
 	}
 	if expect, err := strconv.Atoi(l.text("server", "bootstrap_expect")); err == nil && expect > 1 {

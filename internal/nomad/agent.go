@@ -172,7 +172,8 @@ func (s *selfAnswer) raft() Raft {
 	}
 }
 
-var configurationEntry = regexp.MustCompile(`\{Suffrage:(\w+) ID:(\S*) Address:([^}\s]*)\}`)
+// An id may hold anything: that of a server which was recovered from a bad peers.json ends with a line break.
+var configurationEntry = regexp.MustCompile(`\{Suffrage:(\w+) ID:([^{}]*?) Address:([^}\s]*)\}`)
 
 // parseConfiguration reads raft's latest_configuration statistic: "[{Suffrage:Voter ID:x Address:y} ...]".
 func parseConfiguration(text string) []RaftServer {

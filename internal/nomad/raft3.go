@@ -33,7 +33,7 @@ type RaftEvidence struct {
 	Protocols   []agentconfig.Occurrence
 	Edits       []agentconfig.Edit
 	EditProblem string
-	// Others is evidence of further servers in the cluster of one that cannot be asked: "retry_join names 10.0.0.2".
+	// Others is evidence of further servers in the cluster of one that cannot be asked, or that does not show raft's configuration: "retry_join names 10.0.0.2".
 	Others []string
 }
 
@@ -308,7 +308,7 @@ func RaftSingle(e RaftEvidence, options RaftOptions) (RaftStep, []Problem) {
 
 // company is evidence that the server is not alone in its cluster.
 func (e *RaftEvidence) company() []string {
-	if !e.Facts.Answers {
+	if !e.Facts.Answers || len(e.Facts.RaftServers) == 0 {
 		return e.Others
 	}
 	var others []string

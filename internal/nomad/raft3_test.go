@@ -251,6 +251,14 @@ func TestRolled(t *testing.T) {
 	}
 }
 
+func TestAnIDWithALineBreakIsRead(t *testing.T) {
+	want := []RaftServer{{raftID + "\n", raftAddress, true}, {"b", "[fd00::1]:4647", false}}
+	got := parseConfiguration("[{Suffrage:Voter ID:" + raftID + "\n Address:" + raftAddress + "} {Suffrage:Nonvoter ID:b Address:[fd00::1]:4647}]")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestSerfSnapshot(t *testing.T) {
 	text := "alive: s1.global 10.0.0.1:4648\nclock: 3\nalive: s2.global 10.0.0.2:4648\nnot-alive: s2.global\nalive: s3.global [fd00::3]:4648\nevent-clock: 1\n"
 	want := map[string]string{"s1.global": "10.0.0.1:4648", "s3.global": "[fd00::3]:4648"}
