@@ -84,7 +84,7 @@ func answer(w http.ResponseWriter, value any) { _ = json.NewEncoder(w).Encode(va
 func (a *fakeAgent) self() map[string]any {
 	c := a.cluster
 	config := map[string]any{
-		"NodeName": a.name, "Region": "global", "Datacenter": "dc1", "DataDir": "/opt/nomad", "LeaveOnInt": a.leave.OnInterrupt, "LeaveOnTerm": a.leave.OnTerminate,
+		"NodeName": a.name, "Region": cmp.Or(a.region, "global"), "Datacenter": "dc1", "DataDir": "/opt/nomad", "LeaveOnInt": a.leave.OnInterrupt, "LeaveOnTerm": a.leave.OnTerminate,
 		"AdvertiseAddrs": map[string]string{"RPC": a.name + ":4647"}, "Server": map[string]any{"Enabled": a.server}, "Client": map[string]any{"Enabled": !a.server},
 		"Version": map[string]string{"Version": a.version}, "ACL": map[string]bool{"Enabled": true},
 	}

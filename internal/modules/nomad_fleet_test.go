@@ -78,6 +78,7 @@ type fakeAgent struct {
 	copyFails bool
 	starting  bool   // Type=notify, and not ready yet
 	arch      string // as uname -m; "": x86_64
+	region    string // "": global
 	config    string // its configuration file; "": one that says the role
 }
 

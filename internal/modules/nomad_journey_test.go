@@ -105,3 +105,34 @@ func TestStageJudgesTheLicence(t *testing.T) {
 		})
 	}
 }
+
+// A leg of one region looks at no host of another.
+func TestPreflightLooksAtNobodyElsewhere(t *testing.T) {
+	for name, elsewhere := range map[string][]any{"all": {}, "without c2": {"c2"}} {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCluster(t, 3, 2)
+			c.must("s1", "nomad_preflight", map[string]any{"version": "1.11.0", "elsewhere": elsewhere})
+			if looked := len(c.agent("c2").log) > 0; looked != (len(elsewhere) == 0) {
+				t.Errorf("c2 was looked at: %t", looked)
+			}
+		})
+	}
+}
+
+// Each region has a leader of its own, who is last among its servers.
+func TestLeaderLastInEachRegion(t *testing.T) {
+	c := newFakeCluster(t, 4, 0)
+	for name, region := range map[string]string{"s1": "west", "s2": "west", "s3": "east", "s4": "east"} {
+		c.agent(name).region = region
+	}
+	c.agent("s1").leader, c.agent("s3").leader, c.agent("s4").leader = true, true, false
+	c.factsOfAll()
+	hosts, err := LeaderLast(t.Context(), c, c.run, true, []string{"s1", "s2", "s3", "s4"})
+	if diff := cmp.Diff([]string{"s2", "s1", "s4", "s3"}, hosts); err != nil || diff != "" {
+		t.Errorf("%v, order (-want +got):\n%s", err, diff)
+	}
+	c.agent("s3").leader = false
+	if hosts, err := LeaderLast(t.Context(), c, c.run, true, []string{"s1", "s2", "s3", "s4"}); hosts != nil || err != nil {
+		t.Errorf("with a region that has no leader: %v, %v", hosts, err)
+	}
+}

@@ -94,7 +94,7 @@ type Step struct {
 	Draining    bool    `json:"draining"`
 	DrainedBy   string  `json:"drained_by"` // who began the drain that goes on; "" when none does
 	OwnDrain    bool    `json:"own_drain"`  // a run of drover's began it, and has died
-	Signal      string  `json:"signal"` // a runtime drop-in sends this instead of the unit's KillSignal
+	Signal      string  `json:"signal"`     // a runtime drop-in sends this instead of the unit's KillSignal
 	LeftOut     bool    `json:"left_out"`
 	Reason      string  `json:"reason"`
 }
