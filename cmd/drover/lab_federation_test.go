@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -35,6 +36,15 @@ func TestLabFederation(t *testing.T) {
 			r.t.Errorf("the second leg is %+v", got)
 		}
 	})
+	r.sub("no region is begun when the one before failed", func(r *rig) {
+		before := r.mainPIDs()
+		r.onHost("c1", "sh", "-c", "echo 'client {' > /etc/nomad.d/torn.hcl")
+		defer r.onHost("c1", "rm", "/etc/nomad.d/torn.hcl")
+		wantAnswer(r.t, r.upgrade(), exitRefused, "c1", "rejects the configuration", "the leg to 1.11.0, region west did not end well, and no other was begun")
+		if after := r.mainPIDs(); !maps.Equal(before, after) {
+			r.t.Errorf("agents were restarted: %v became %v", before, after)
+		}
+	})
 	r.sub("one region at a time", func(r *rig) {
 		a := r.upgrade()
 		if a.code != 0 {
@@ -50,11 +60,12 @@ func TestLabFederation(t *testing.T) {
 			}
 		}
 		manifests, err := filepath.Glob(filepath.Join(r.state, "drover", "runs", "*", "events.jsonl"))
-		if err != nil || len(manifests) != 2 {
-			r.t.Errorf("the two legs are not two runs on record: %q, %v", manifests, err)
+		if err != nil || len(manifests) != 3 {
+			r.t.Errorf("the leg that failed and the two that did not are not three runs on record: %q, %v", manifests, err)
 		}
 	})
 	r.sub("a second run changes nothing", (*rig).secondRunChangesNothing)
+	r.sub("both regions are well", func(r *rig) { r.must("health", "--verify", newVersion) })
 }
 
 // startOrder is the hosts in the order in which their agents were started last. All share this machine's clock.
