@@ -70,16 +70,24 @@ func (m *migration) takeUp(ctx context.Context) (wire.SwapOutcome, bool, error) 
 	if err := m.lookAgain(ctx); err != nil {
 		return wire.SwapOutcome{}, false, err
 	}
-	left, err := leftovers(ctx, m.call.Host, m.facts.Unit)
-	if err != nil || len(left) == 0 || m.call.Check {
-		return wire.SwapOutcome{}, false, err
+	for {
+		left, err := leftovers(ctx, m.call.Host, m.facts.Unit)
+		if err != nil || len(left) == 0 || m.call.Check {
+			return wire.SwapOutcome{}, false, err
+		}
+		last := left[len(left)-1]
+		switch {
+		case last.State != wire.SwapRunning:
+			return wire.SwapOutcome{}, false, nil
+		case last.Paused:
+			m.voice.say("an earlier run has stopped this server, and it waits to be started: going on from there")
+			return last, true, nil
+		}
+		m.voice.say("waiting for " + unfinished(left))
+		if err := wait.For(ctx, 3*pollEvery); err != nil {
+			return wire.SwapOutcome{}, false, fmt.Errorf("%s: %s is still at work on the host: %w", m.call.Name, unfinished(left), err)
+		}
 	}
-	last := left[len(left)-1]
-	if last.State != wire.SwapRunning || !last.Paused {
-		return last, false, nil
-	}
-	m.voice.say("an earlier run has stopped this server, and it waits to be started: going on from there")
-	return last, true, nil
 }
 
 // mayRoll decides what is to be done; a result means that nothing is, or that only the last part was.

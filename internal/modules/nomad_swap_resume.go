@@ -36,7 +36,11 @@ func unfinished(left []wire.SwapOutcome) string {
 		return ""
 	}
 	last := left[len(left)-1]
-	text := fmt.Sprintf("the swap to %s of an earlier run (%s)", last.Version, last.State)
+	what := "swap to " + last.Version
+	if last.Version == "" {
+		what = "restart"
+	}
+	text := fmt.Sprintf("the %s of an earlier run (%s)", what, last.State)
 	if last.Error != "" {
 		text += ": " + last.Error
 	}

@@ -1,0 +1,608 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"drover/internal/lab"
+)
+
+// raftVersion is one that uses raft protocol 2 unless its configuration says otherwise.
+const raftVersion = "1.2.6"
+
+const (
+	raftConfig = "/etc/nomad.d/server.hcl"
+	peersJSON  = "/opt/nomad/server/raft/peers.json"
+)
+
+// raftState is what a server says of itself and of raft.
+type raftState struct {
+	Config struct{ Version struct{ Version string } }
+	Member struct{ Tags map[string]string }
+	Stats  struct {
+		Raft struct {
+			State    string `json:"state"`
+			Protocol string `json:"protocol_version"`
+			Peers    string `json:"num_peers"`
+			Servers  string `json:"latest_configuration"`
+		} `json:"raft"`
+	}
+}
+
+func (r *rig) raftState(host string) (raftState, error) {
+	var state raftState
+	err := r.lab.Call(r.t.Context(), host, "GET", "/v1/agent/self", nil, &state)
+	return state, err
+}
+
+// raftServers is raft's configuration as a server knows it, also without a leader.
+func (r *rig) raftServers(host string) ([]raftServer, error) {
+	var answer struct{ Servers []raftServer }
+	err := r.lab.Call(r.t.Context(), host, "GET", "/v1/operator/raft/configuration?stale", nil, &answer)
+	return answer.Servers, err
+}
+
+type raftServer struct {
+	ID, Node, Address, RaftProtocol string
+	Leader, Voter                   bool
+}
+
+// register writes a job that no client takes.
+func (r *rig) register(host, job string) error {
+	definition := map[string]any{"Job": map[string]any{
+		"ID": job, "Name": job, "Type": "service", "Datacenters": []string{"nowhere"},
+		"TaskGroups": []any{map[string]any{"Name": "g", "Count": 1, "Tasks": []any{map[string]any{
+			"Name": "t", "Driver": "raw_exec", "Config": map[string]any{"command": "/bin/true"},
+		}}}},
+	}}
+	return r.lab.Call(r.t.Context(), host, http.MethodPut, "/v1/jobs", definition, nil)
+}
+
+func (r *rig) jobIDs(host string) []string {
+	var jobs []struct{ ID string }
+	if err := r.lab.Call(r.t.Context(), host, "GET", "/v1/jobs", nil, &jobs); err != nil {
+		return nil
+	}
+	ids := []string{}
+	for _, job := range jobs {
+		ids = append(ids, job.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// leaderless waits until a server's agent answers and leads nobody, and keeps to that.
+func (r *rig) leaderless(host string) {
+	r.t.Helper()
+	since := time.Time{}
+	r.eventually(host+" to be without a leader", time.Minute, func() bool {
+		state, err := r.raftState(host)
+		if err != nil {
+			since = time.Time{}
+			return false
+		}
+		servers, err := r.raftServers(host)
+		if err != nil || len(servers) != 1 || servers[0].ID == state.Member.Tags["id"] {
+			since = time.Time{}
+			return false
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		return time.Since(since) > time.Second
+	})
+}
+
+// single is a server of the old protocol, alone, with a job.
+type single struct {
+	*rig
+	host   string
+	nodeID string
+}
+
+// TestLabRaftSingle migrates the only server of a cluster, out of every state in which one is found.
+func TestLabRaftSingle(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 1, Version: raftVersion, RaftProtocol: 2}, "drover")
+	s := &single{rig: r, host: "s1"}
+	s.keepOriginals()
+	for _, test := range []struct {
+		name string
+		run  func(*single)
+	}{
+		{"plain", (*single).plain},
+		{"with the version", (*single).withVersion},
+		{"rescued: restarted without a peers.json", (*single).flapping},
+		{"rescued: a bad peers.json", (*single).badPeers},
+		{"rescued: the right peers.json before the old configuration", (*single).peersFirst},
+		{"rescued: an id with a line break, used up", (*single).wrongID},
+		{"rescued: not running", (*single).notRunning},
+		{"refused", (*single).refusals},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			here := &single{rig: r.with(t), host: s.host}
+			here.reset()
+			test.run(here)
+		})
+	}
+}
+
+func (s *single) onHost(argv ...string) string { s.t.Helper(); return s.rig.onHost(s.host, argv...) }
+
+// reset makes a new cluster of the old protocol, with a job.
+func (s *single) reset() {
+	s.t.Helper()
+	s.onHost("sh", "-c", `systemctl stop nomad; systemctl reset-failed nomad; rm -rf /opt/nomad/* /opt/nomad/server.drover-* /etc/systemd/system/nomad.service.d /usr/local/bin/nomad.drover-*
+cp /root/server.hcl `+raftConfig+`; cp /usr/local/bin/nomad-`+raftVersion+` /usr/local/bin/nomad.new; mv /usr/local/bin/nomad.new /usr/local/bin/nomad; systemctl daemon-reload; systemctl start nomad`)
+	s.eventually("the server to lead", 30*time.Second, func() bool { return s.register(s.host, "kept") == nil })
+	s.rig.stabilization(s.host, "1s") // what autopilot waits for is Nomad's, and would be most of the time here
+	s.nodeID = strings.TrimSpace(s.onHost("cat", "/opt/nomad/server/node-id"))
+}
+
+// keepOriginals keeps what reset brings back.
+func (s *single) keepOriginals() {
+	s.t.Helper()
+	s.onHost("sh", "-c", "cp /usr/local/bin/nomad /usr/local/bin/nomad-"+raftVersion+"; cp "+raftConfig+" /root/server.hcl")
+}
+
+func (s *single) setProtocol(protocol string) {
+	s.t.Helper()
+	s.onHost("sed", "-i", "s/raft_protocol .*/raft_protocol    = "+protocol+"/", raftConfig)
+}
+
+func (s *single) peers(text string) {
+	s.t.Helper()
+	s.onHost("sh", "-c", "printf '"+text+"' > "+peersJSON)
+}
+
+// migrated checks the end state, and that a second run has nothing to do.
+func (s *single) migrated(version string) {
+	s.t.Helper()
+	state, err := s.raftState(s.host)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	servers, err := s.raftServers(s.host)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	address := state.Member.Tags["rpc_addr"] + ":" + state.Member.Tags["port"]
+	want := []raftServer{{ID: s.nodeID, Node: "s1.global", Address: address, RaftProtocol: "3", Leader: true, Voter: true}}
+	if !slices.Equal(servers, want) || state.Stats.Raft.Protocol != "3" || state.Config.Version.Version != version {
+		s.t.Errorf("raft: %+v, want %+v; protocol %s, version %s", servers, want, state.Stats.Raft.Protocol, state.Config.Version.Version)
+	}
+	if jobs := s.jobIDs(s.host); !slices.Contains(jobs, "kept") {
+		s.t.Errorf("jobs: %v", jobs)
+	}
+	if left := s.onHost("sh", "-c", "ls "+peersJSON+" 2>/dev/null || true"); left != "" {
+		s.t.Errorf("%s is still there", peersJSON)
+	}
+	if set := s.onHost("grep", "-c", "raft_protocol    = 3", raftConfig); strings.TrimSpace(set) != "1" {
+		s.t.Errorf("%s sets raft_protocol = 3 %s times", raftConfig, set)
+	}
+	pids := s.mainPIDs()
+	if a := s.rig.run("raft-v3", "--yes"); a.code != 0 || !strings.Contains(a.out, "Nothing to do.") {
+		s.t.Errorf("the second run: %s", a)
+	}
+	s.wantUntouched(pids)
+}
+
+// migrate runs the migration, which must succeed.
+func (s *single) migrate(more ...string) answer {
+	s.t.Helper()
+	a := s.rig.run(append([]string{"raft-v3", "--yes"}, more...)...)
+	if a.code != 0 {
+		s.t.Fatalf("raft-v3: %s", a)
+	}
+	return a
+}
+
+// refusedWith checks that nothing was touched.
+func (s *single) refusedWith(words []string, more ...string) {
+	s.t.Helper()
+	before := s.onHost("sh", "-c", "cat "+raftConfig+"; ls /opt/nomad /opt/nomad/server/raft; systemctl show -p NRestarts,ActiveEnterTimestampMonotonic nomad; cat "+peersJSON+" 2>&1 || true")
+	a := s.rig.run(append([]string{"raft-v3", "--yes"}, more...)...)
+	wantAnswer(s.t, a, exitRefused, words...)
+	after := s.onHost("sh", "-c", "cat "+raftConfig+"; ls /opt/nomad /opt/nomad/server/raft; systemctl show -p NRestarts,ActiveEnterTimestampMonotonic nomad; cat "+peersJSON+" 2>&1 || true")
+	if before != after {
+		s.t.Errorf("something was touched:\n%s\nbecame\n%s", before, after)
+	}
+}
+
+func (s *single) plain() {
+	pids := s.mainPIDs()
+	a := s.rig.run("raft-v3", "--check")
+	wantAnswer(s.t, a, exitChanges, "only server of the cluster", "raft protocol 2; its id in raft", s.nodeID, raftConfig+":4:", "raft_protocol 2 becomes 3", "control plane pauses")
+	s.wantUntouched(pids)
+	before := s.onHost("cat", raftConfig)
+	owner := s.onHost("stat", "-c", "%U:%G %a", raftConfig)
+	a = s.migrate()
+	s.migrated(raftVersion)
+	want := strings.Replace(before, "raft_protocol    = 2", "raft_protocol    = 3", 1)
+	if after := s.onHost("cat", raftConfig); after != want {
+		s.t.Errorf("%s:\n%s\nwant\n%s", raftConfig, after, want)
+	}
+	if after := s.onHost("stat", "-c", "%U:%G %a", raftConfig); after != owner {
+		s.t.Errorf("%s belongs to %s, before to %s", raftConfig, after, owner)
+	}
+	if !strings.Contains(a.out, "/opt/nomad/server.drover-backup-") {
+		s.t.Errorf("the backup is not named: %s", a)
+	}
+	s.onHost("sh", "-c", "test -s /opt/nomad/server.drover-backup-*/raft/raft.db")
+}
+
+func (s *single) withVersion() {
+	to := []string{"--to", oldVersion, "--binary", s.nomad(oldVersion)}
+	s.refusedWith([]string{"spans 8 minor versions", "--allow-unsupported-skip"}, to...)
+	s.migrate(append(to, "--allow-unsupported-skip")...)
+	s.migrated(oldVersion)
+}
+
+func (s *single) flapping() {
+	s.setProtocol("3")
+	s.onHost("systemctl", "restart", "nomad")
+	s.leaderless(s.host)
+	s.migrate()
+	s.migrated(raftVersion)
+}
+
+// badPeers has a file of unknown origin, in each way that makes Nomad end at once.
+func (s *single) badPeers() {
+	s.setProtocol("3")
+	for _, text := range []string{
+		`{`, `["10.0.0.1:4647"]`,
+		`[{"id":"` + s.nodeID + `","address":"","non_voter":false}]`,
+	} {
+		s.onHost("systemctl", "stop", "nomad")
+		s.peers(text)
+		s.onHost("systemctl", "start", "nomad")
+		s.eventually("the server to end", 20*time.Second, func() bool {
+			return strings.Contains(s.onHost("sh", "-c", "systemctl show -p SubState --value nomad"), "auto-restart")
+		})
+	}
+	a := s.rig.run("raft-v3", "--yes")
+	wantAnswer(s.t, a, exitRefused, "somebody has left", "--replace-peers-json")
+	s.migrate("--replace-peers-json")
+	s.migrated(raftVersion)
+	if kept := s.onHost("sh", "-c", "cat "+peersJSON+".drover-aside-*"); !strings.Contains(kept, `"address":""`) {
+		s.t.Errorf("set aside was %q", kept)
+	}
+}
+
+// peersFirst is what is left when somebody writes peers.json and dies before the edit of the configuration.
+func (s *single) peersFirst() {
+	servers, err := s.raftServers(s.host)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.onHost("systemctl", "stop", "nomad")
+	s.peers(`[{"id":"` + s.nodeID + `","address":"` + servers[0].Address + `","non_voter":false}]`)
+	s.onHost("systemctl", "start", "nomad")
+	s.eventually("the server to end", 20*time.Second, func() bool {
+		return strings.Contains(s.onHost("sh", "-c", "systemctl show -p SubState --value nomad"), "auto-restart")
+	})
+	s.migrate()
+	s.migrated(raftVersion)
+}
+
+// wrongID has Nomad use up a file that names nobody.
+func (s *single) wrongID() {
+	servers, err := s.raftServers(s.host)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.setProtocol("3")
+	s.onHost("systemctl", "stop", "nomad")
+	s.peers(`[{"id":"` + s.nodeID + `\\n","address":"` + servers[0].Address + `","non_voter":false}]`)
+	s.onHost("systemctl", "start", "nomad")
+	s.leaderless(s.host)
+	s.migrate()
+	s.migrated(raftVersion)
+}
+
+func (s *single) notRunning() {
+	s.onHost("systemctl", "stop", "nomad")
+	a := s.migrate()
+	if !strings.Contains(a.out, "its agent does not run") {
+		s.t.Errorf("the plan: %s", a)
+	}
+	s.migrated(raftVersion)
+}
+
+func (s *single) refusals() {
+	s.peers(`[{"id":"` + s.nodeID + `","address":"10.0.0.1:4647"}]`)
+	s.refusedWith([]string{"somebody has left " + peersJSON, "--replace-peers-json"})
+	s.onHost("sh", "-c", "rm "+peersJSON+"; mv /opt/nomad/server/raft/peers.info /root/")
+	s.refusedWith([]string{"peers.info is missing", "delete a peers.json without using it"})
+	s.onHost("sh", "-c", "mv /root/peers.info /opt/nomad/server/raft/; cp -p /opt/nomad/server/node-id /root/; printf 11111111-2222-3333-4444-555555555555 > /opt/nomad/server/node-id")
+	s.refusedWith([]string{"the running agent has the id " + s.nodeID, "11111111-2222-3333-4444-555555555555"})
+	s.onHost("cp", "-p", "/root/node-id", "/opt/nomad/server/node-id")
+	s.onHost("sh", "-c", `mkdir -p /etc/systemd/system/nomad.service.d; printf '[Service]\nExecStart=\nExecStart=/usr/local/bin/nomad agent -config /etc/nomad.d -raft-protocol=2\n' > /etc/systemd/system/nomad.service.d/flag.conf; systemctl daemon-reload`)
+	s.refusedWith([]string{"-raft-protocol", "ExecStart"})
+	s.onHost("sh", "-c", "rm -r /etc/systemd/system/nomad.service.d; systemctl daemon-reload; printf 'server { raft_protocol = 2 }' > /etc/nomad.d/aa.hcl")
+	s.refusedWith([]string{"/etc/nomad.d/aa.hcl:1:", "raft_protocol = 2", "does not start"}, "--to", oldVersion, "--binary", s.nomad(oldVersion), "--allow-unsupported-skip")
+	s.onHost("rm", "/etc/nomad.d/aa.hcl")
+	s.onHost("sh", "-c", "systemctl stop nomad; sed -i 's/bootstrap_expect = 1/bootstrap_expect = 3/' "+raftConfig)
+	s.refusedWith([]string{"bootstrap_expect = 3", "does not look like the only server"})
+	s.onHost("sh", "-c", "systemctl stop nomad; sed -i 's/bootstrap_expect = 3/bootstrap_expect = 1/; s/retry_join .*/retry_join = [\"10.99.99.99\"]/' "+raftConfig)
+	s.refusedWith([]string{"joins 10.99.99.99"})
+}
+
+// TestLabRaftSingleKilled kills drover at every boundary of a task.
+func TestLabRaftSingleKilled(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 1, Version: raftVersion, RaftProtocol: 2}, "drover")
+	s := &single{rig: r, host: "s1"}
+	s.keepOriginals()
+	for n := 1; ; n++ {
+		s.reset()
+		boundary, killed := r.killedAfter(n)
+		state := s.state()
+		a := r.again()
+		t.Logf("%d: killed after %s; the host: %s; the second run: code %d, %s", n, boundary, state, a.code, summaryOf(a))
+		if a.code != 0 {
+			t.Fatalf("the second run: %s", a)
+		}
+		s.migrated(raftVersion)
+		if !killed || t.Failed() {
+			return
+		}
+	}
+}
+
+// state is the host in a line.
+func (s *single) state() string {
+	return strings.Join(strings.Fields(s.onHost("sh", "-c", "systemctl is-active nomad; grep -o 'raft_protocol.*' "+raftConfig+
+		"; ls "+peersJSON+" 2>/dev/null; ls -d /opt/nomad/server.drover-* 2>/dev/null; tail -qn1 /var/lib/drover/swap/*/*/steps.jsonl 2>/dev/null | grep -o '\"name\":\"[a-z ]*' | tail -n1; true")), " ")
+}
+
+// summaryOf is what a run says that it did, or that there was nothing to do.
+func summaryOf(a answer) string {
+	for line := range strings.Lines(a.out) {
+		if strings.Contains(line, "changed: [") || strings.Contains(line, "Nothing to do") || strings.Contains(line, ": migrate,") || strings.Contains(line, ": rescue,") || strings.Contains(line, ": finish,") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return "nothing changed"
+}
+
+// killedAfter runs raft-v3 with events and kills it after the given one (from 1) of those that begin or end a task on a host; false when
+// it ended before. The text says which one that was.
+func (r *rig) killedAfter(n int) (string, bool) {
+	r.t.Helper()
+	s := r.begin("raft-v3", "--yes", "--output", "json")
+	deadline := time.Now().Add(8 * time.Minute)
+	for {
+		seen := r.boundaries(s)
+		if len(seen) >= n {
+			s.kill()
+			return seen[n-1], true
+		}
+		select {
+		case <-s.done:
+			return fmt.Sprintf("ended with code %d", s.command.ProcessState.ExitCode()), false
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatal("raft-v3 does not end")
+		}
+	}
+}
+
+// boundaries are the beginnings and ends of tasks that a drover at work has told of.
+func (r *rig) boundaries(s *started) []string {
+	var seen []string
+	text, err := os.ReadFile(s.output)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var e struct{ Kind, Host, Task, Status string }
+		if json.Unmarshal([]byte(line), &e) == nil && (e.Kind == "host_start" || e.Kind == "host_result") {
+			seen = append(seen, strings.TrimSpace(fmt.Sprintf("%s of %q on %s %s", e.Kind, e.Task, e.Host, e.Status)))
+		}
+	}
+	return seen
+}
+
+// again runs the command until it ends well; the host may still be held by what the killed run began.
+func (r *rig) again() answer {
+	r.t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		a := r.run("raft-v3", "--yes")
+		if a.code != exitLocked || time.Now().After(end) {
+			return a
+		}
+	}
+}
+
+// rollingWriter registers a job as often as it can, as somebody outside would.
+type rollingWriter struct {
+	stop    context.CancelFunc
+	done    chan struct{}
+	longest time.Duration // between two that succeeded
+	written int
+}
+
+func (r *rig) writeJobs(hosts []string) *rollingWriter {
+	ctx, stop := context.WithCancel(r.t.Context())
+	w := &rollingWriter{stop: stop, done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		last := time.Now()
+		for n := 0; ctx.Err() == nil; n++ {
+			if r.register(hosts[n%len(hosts)], fmt.Sprintf("w%d", n%5)) == nil {
+				w.longest = max(w.longest, time.Since(last))
+				w.written++
+				last = time.Now()
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+		w.longest = max(w.longest, time.Since(last))
+	}()
+	return w
+}
+
+// end says how long no job could be registered.
+func (w *rollingWriter) end(t testing.TB) {
+	t.Helper()
+	w.stop()
+	<-w.done
+	t.Logf("%d registrations, the longest time without one %s", w.written, w.longest.Round(time.Millisecond))
+	if w.longest > 10*time.Second || w.written < 20 {
+		t.Errorf("%d registrations, and none for %s", w.written, w.longest)
+	}
+}
+
+// wantRolled checks the end state of a migration in turn.
+func (r *rig) wantRolled() {
+	t := r.t
+	t.Helper()
+	servers, err := r.raftServers("s1")
+	if err != nil || len(servers) != 3 {
+		t.Fatalf("raft: %+v, %v", servers, err)
+	}
+	for _, host := range []string{"s1", "s2", "s3"} {
+		id := strings.TrimSpace(r.onHost(host, "cat", "/opt/nomad/server/node-id"))
+		i := slices.IndexFunc(servers, func(s raftServer) bool { return s.ID == id })
+		if i < 0 || !servers[i].Voter || servers[i].RaftProtocol != "3" || servers[i].Node != host+".global" {
+			t.Errorf("%s with id %s: raft has %+v", host, id, servers)
+		}
+		state, err := r.raftState(host)
+		if err != nil || state.Stats.Raft.Protocol != "3" || state.Stats.Raft.Peers != "2" {
+			t.Errorf("%s says %+v, %v", host, state, err)
+		}
+		r.onHost(host, "grep", "-q", "raft_protocol    = 3", raftConfig)
+	}
+	var report struct{ Healthy bool }
+	if err := r.lab.Call(t.Context(), "s1", "GET", "/v1/operator/autopilot/health", nil, &report); err != nil || !report.Healthy {
+		t.Errorf("autopilot: %+v, %v", report, err)
+	}
+	pids := r.mainPIDs()
+	wantAnswer(t, r.run("raft-v3", "--check"), exitOK, "Nothing to do.")
+	r.wantUntouched(pids)
+}
+
+// TestLabRaftRolling migrates three servers while jobs are written.
+func TestLabRaftRolling(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 3, Version: raftVersion, RaftProtocol: 2}, "drover")
+	leader, followers := r.roles()
+	wantAnswer(t, r.run("raft-v3", "--check"), exitChanges, "3 servers, one at a time, the leader last", "3. "+leader+", leader", raftConfig+":4:", "30 to 60 s")
+	wantAnswer(t, r.run("raft-v3", "--yes", "--limit", followers[0]), exitRefused, "--limit leaves it out")
+	writer := r.writeJobs([]string{"s1", "s2", "s3"})
+	a := r.run("raft-v3", "--yes")
+	writer.end(t)
+	wantAnswer(t, a, exitOK)
+	r.wantRolled()
+	t.Logf("took %s", a.took.Round(time.Second))
+}
+
+// TestLabRaftRollingCombined migrates servers that are clients too: no allocation may notice.
+func TestLabRaftRollingCombined(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 3, Combined: true, Version: raftVersion, RaftProtocol: 2, Job: true}, "drover")
+	tasks := r.tasks()
+	writer := r.writeJobs([]string{"s1", "s2", "s3"})
+	a := r.run("raft-v3", "--yes")
+	writer.end(t)
+	wantAnswer(t, a, exitOK, "is a client too")
+	r.wantRolled()
+	r.wantTasks(tasks)
+	t.Logf("took %s", a.took.Round(time.Second))
+}
+
+// TestLabRaftRollingKilled kills drover at one boundary of a task after the other, in one migration: each run goes on where the one before
+// was killed, and is killed at the next boundary of those that it has before itself.
+func TestLabRaftRollingKilled(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 3, Version: raftVersion, RaftProtocol: 2}, "drover")
+	writer := r.writeJobs([]string{"s1", "s2", "s3"})
+	const task = "Restart it"
+	known := map[string]bool{}
+	for round := 1; ; round++ {
+		boundary, killed := r.killedAtNew(known, task)
+		t.Logf("%d: killed after %s; the hosts: %s", round, boundary, r.rollingState())
+		if !killed {
+			if !strings.HasSuffix(boundary, "code 0") {
+				t.Fatalf("the run %s", boundary)
+			}
+			break
+		}
+		if round > 30 {
+			t.Fatal("it does not get to its end")
+		}
+	}
+	writer.end(t)
+	wantAnswer(t, r.again(), exitOK)
+	r.wantRolled()
+}
+
+// killedAtNew runs raft-v3 and kills it at the first boundary that no run was killed at.
+func (r *rig) killedAtNew(known map[string]bool, task string) (string, bool) {
+	r.t.Helper()
+	s := r.begin("raft-v3", "--yes", "--output", "json")
+	for end := time.Now().Add(8 * time.Minute); time.Now().Before(end); {
+		for _, boundary := range r.boundaries(s) {
+			if known[boundary] {
+				continue
+			}
+			known[boundary] = true
+			// After the beginning of the long task it is the stop that makes a difference.
+			if strings.Contains(boundary, task) && strings.HasPrefix(boundary, "host_start") {
+				r.awaitStopped(s)
+			}
+			s.kill()
+			return boundary, true
+		}
+		select {
+		case <-s.done:
+			if s.command.ProcessState.ExitCode() == exitLocked {
+				return r.killedAtNew(known, task)
+			}
+			return fmt.Sprintf("ended with code %d", s.command.ProcessState.ExitCode()), false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	r.t.Fatal("raft-v3 does not end")
+	return "", false
+}
+
+// awaitStopped waits until a server has been stopped, or the run has ended.
+func (r *rig) awaitStopped(s *started) {
+	r.t.Helper()
+	r.eventually("a server to be stopped", time.Minute, func() bool {
+		select {
+		case <-s.done:
+			return true
+		default:
+		}
+		for _, host := range []string{"s1", "s2", "s3"} {
+			if pid, err := r.lab.AgentPID(host); err != nil || pid == 0 {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// rollingState is what the hosts look like.
+func (r *rig) rollingState() string {
+	var words []string
+	for _, host := range []string{"s1", "s2", "s3"} {
+		state, err := r.raftState(host)
+		how := "protocol " + state.Stats.Raft.Protocol
+		if err != nil {
+			how = strings.TrimSpace(r.onHost(host, "sh", "-c", "tail -qn1 /var/lib/drover/swap/*/*/steps.jsonl 2>/dev/null | grep -o '\"name\":\"[a-z ]*' | tail -n1; true"))
+		}
+		words = append(words, host+" "+how)
+	}
+	return strings.Join(words, ", ")
+}
