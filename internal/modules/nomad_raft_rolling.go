@@ -260,6 +260,7 @@ func (m *migration) isMember(member nomad.Member) bool {
 func (m *migration) awaitRolled(ctx context.Context, outcome wire.SwapOutcome, stable time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, m.call.Args.Duration("timeout"))
 	defer cancel()
+	m.record.Reached = 0
 	var good time.Time
 	for {
 		problems := m.missingRolled(ctx)
@@ -301,6 +302,10 @@ func (m *migration) missingRolled(ctx context.Context) []nomad.Problem {
 	if err != nil {
 		return []nomad.Problem{{Host: leader.Host, Text: err.Error()}}
 	}
+	if m.record.Reached == 0 {
+		m.record.Reached = leader.Raft.Commit
+	}
+	evidence.Reached = m.record.Reached
 	if problems := nomad.Rolled(evidence); len(problems) > 0 || !evidence.Everybody() {
 		return problems
 	}

@@ -29,6 +29,8 @@ type RolledEvidence struct {
 	Answers  []Answer          // of all servers
 	Raft     RaftConfiguration // as the leader has it
 	Accepted []string          // servers that may be dead
+	// Reached is what the leader had committed when the wait began: fixed, so that a busy cluster does not run away from it.
+	Reached uint64
 }
 
 // Rolled says what is missing until a server is migrated: it votes by its node id, raft's configuration has it by no other name and has lost nobody, and
@@ -59,8 +61,8 @@ func Rolled(e RolledEvidence) []Problem {
 		c.add("it has not heard from the leader %s", ago(raft.LastContact))
 	case raft.Peers != Voters(e.Raft.Plain())-1:
 		c.add("it counts %d raft peers instead of %d", raft.Peers, Voters(e.Raft.Plain())-1)
-	case raft.Applied == 0 || raft.Applied < leader.Raft.Commit && raft.Commit < leader.Raft.Commit:
-		c.add("it has applied index %d, and the leader has committed %d", raft.Applied, leader.Raft.Commit)
+	case raft.Applied == 0 || raft.Applied < e.Reached:
+		c.add("it has applied index %d, and the leader had committed %d", raft.Applied, e.Reached)
 	}
 	for n := range e.Answers {
 		answer := &e.Answers[n]

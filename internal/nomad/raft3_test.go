@@ -222,7 +222,7 @@ func TestRolled(t *testing.T) {
 	base := func() RolledEvidence {
 		own := raft
 		own.Servers = append([]RaftMember{}, raft.Servers...)
-		return RolledEvidence{Host: "s2", NodeID: "id2", Raft: own, Answers: []Answer{
+		return RolledEvidence{Host: "s2", NodeID: "id2", Reached: 9, Raft: own, Answers: []Answer{
 			answer("s1", "id1", "a1", Leader, 2), answer("s2", "id2", "a2", Follower, 3), answer("s3", "id3", "a3", Follower, 2),
 		}}
 	}
@@ -237,7 +237,7 @@ func TestRolled(t *testing.T) {
 		"twice":            {func(e *RolledEvidence) { e.Raft.Servers[2].Address = "a2" }, "which is not its node id yet"},
 		"another is lost":  {func(e *RolledEvidence) { e.Raft.Servers[2].Voter = false }, "does not have it as a voter"},
 		"too few peers":    {func(e *RolledEvidence) { e.Answers[1].View.Raft.Peers = 0 }, "counts 0 raft peers"},
-		"behind":           {func(e *RolledEvidence) { e.Answers[1].View.Raft.Applied, e.Answers[1].View.Raft.Commit = 3, 3 }, "has applied index 3"},
+		"behind":           {func(e *RolledEvidence) { e.Answers[1].View.Raft.Applied = 3 }, "has applied index 3"},
 		"no contact":       {func(e *RolledEvidence) { e.Answers[1].View.Raft.LastContact = Never }, "not heard from the leader"},
 		"another is dead":  {func(e *RolledEvidence) { e.Answers[2].Error = "gone" }, "does not answer: gone"},
 		"an accepted dead": {func(e *RolledEvidence) { e.Answers[2].Error, e.Accepted = "gone", []string{"s3"} }, ""},
