@@ -104,6 +104,9 @@ func (j *journey) leg(ctx context.Context, s streams, leg *nomad.Leg) error {
 	}
 	flags := *j.upgradeFlags
 	flags.limit = strings.Join(hostNames(hosts), ",")
+	if meant, err := j.fleet.inventory.Limit(flags.limit); err != nil || len(meant) != len(hosts) {
+		return fmt.Errorf("the hosts of the leg %s cannot be told apart by their names: give no group the name of a host", leg.Title())
+	}
 	j.fleet.hosts = hosts
 	if j.ran++; j.ran > 1 {
 		j.fleet.runID = fmt.Sprintf("%s-%d", j.runID, j.ran)
