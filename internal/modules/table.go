@@ -25,6 +25,8 @@ func Table() []Module {
 		nomadInstallModule(),
 		nomadPreflightModule(),
 		nomadRaftCheckModule(),
+		nomadRecoverModule(),
+		nomadRecoverCheckModule(),
 		nomadRaftProtocolModule(),
 		nomadReplaceCheckModule(),
 		nomadServerHealthyModule(),

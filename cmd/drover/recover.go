@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"drover/internal/console"
+	"drover/internal/expression"
+	"drover/internal/nomad"
+	"drover/playbooks"
+)
+
+// survivorsGroup is the inventory's group of servers that are left, where --limit names none.
+const survivorsGroup = "survivors"
+
+// recoverFlags say how a cluster is brought back.
+type recoverFlags struct {
+	playFlags
+	replacePeers bool
+	stopSignal   string
+	pause        int
+	yes          bool
+	check        bool
+}
+
+func newRecoverCommand(s streams) *cobra.Command {
+	r := &recoverFlags{}
+	command := &cobra.Command{
+		Use:   "recover [--limit SURVIVORS]",
+		Short: "Bring back a cluster that has lost its quorum, with the servers that are left",
+		Long: `recover is for a cluster whose control plane is down: all servers are, or so many that the others cannot elect a leader. It makes
+the servers that are left (--limit, or the inventory's group "` + survivorsGroup + `") a cluster of their own. It works without any API.
+
+It shows the new raft configuration, how far each survivor is as far as that can be seen, and what may be lost, and asks. Then all
+survivors are stopped together, server/ is copied on each, each gets the same peers.json, and they are started together. It ends when
+one leads, raft's configuration is exactly the survivors and the jobs are there.
+
+It refuses while a server leads, while a server runs or answers that is not among the survivors, and below raft protocol 3.
+Run again, it finishes what was interrupted. It is the ready playbook "recover" (drover playbook show recover).`,
+		Example: `  drover recover -i hosts.ini --limit s1 --check
+  drover recover -i hosts.ini --limit s1,s2`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context(), s) },
+	}
+	r.fleetFlags.register(command)
+	flags := command.Flags()
+	flags.BoolVar(&r.check, "check", false, "only show what would be done; the exit code is 0 when nothing is to do, 12 when something is, 10 when something stands in the way")
+	flags.BoolVar(&r.yes, "yes", false, "do not ask")
+	flags.BoolVar(&r.replacePeers, "replace-peers-json", false, "move a peers.json that somebody has left aside")
+	flags.StringVar(&r.stopSignal, "stop-signal", "", "KILL: stop the servers with SIGKILL, for those that any other signal makes leave")
+	flags.IntVar(&r.pause, "pause", 120, "how many seconds a stopped server waits for the others before it starts by itself, 300 at most")
+	command.MarkFlagsMutuallyExclusive("check", "yes")
+	return command
+}
+
+func (r *recoverFlags) run(ctx context.Context, s streams) error {
+	if r.stopSignal != "" && r.stopSignal != "KILL" {
+		return usageError("--stop-signal knows only KILL, not %q: without it drover picks the signal itself", r.stopSignal)
+	}
+	if r.pause < 1 || r.pause > 300 {
+		return usageError("--pause is 1 to 300 seconds, not %d", r.pause)
+	}
+	if !r.yes && !r.check && !terminal(s.in) {
+		return usageError("without a terminal nobody can be asked: add --yes (--check shows what it would do)")
+	}
+	fl, err := r.open(s, "", !r.check)
+	if err != nil {
+		return err
+	}
+	defer fl.close()
+	if !r.limited() {
+		if named, err := fl.inventory.Limit(survivorsGroup); err == nil && len(named) > 0 {
+			r.limit, fl.hosts = survivorsGroup, named
+		}
+	}
+	vars := expression.MapOf("replace_peers_json", r.replacePeers, "stop_signal", r.stopSignal, "pause", int64(r.pause))
+	plan := &nomad.Recovery{}
+	if err := r.survey(ctx, fl, "recover-plan", "nomad_recover_check", "recovery", vars, plan); err != nil {
+		return err
+	}
+	if err := showRecovery(s, r.output, r.check, plan); err != nil {
+		return err
+	}
+	switch verdict := plan.Verdict(); {
+	case verdict == nomad.VerdictRefused:
+		return &exit{code: exitRefused}
+	case verdict == nomad.VerdictClean:
+		return nil
+	case r.check:
+		return &exit{code: exitChanges}
+	case !r.yes:
+		if err := confirm(s); err != nil {
+			return err
+		}
+	}
+	book, _, err := playbooks.LoadLibrary("recover", playbooks.Options{})
+	if err != nil {
+		return err
+	}
+	sink, done := r.sink(s)
+	defer done()
+	summary, err := r.recorded(ctx, fl, book, vars, sink, asked{command: "recover", target: fmt.Sprintf("%d survivors", len(plan.Steps))})
+	done()
+	return fl.ended(summary, err)
+}
+
+// showRecovery prints what will be done; as JSON only where nothing follows that is JSON too.
+func showRecovery(s streams, output string, check bool, plan *nomad.Recovery) error {
+	if output != "json" {
+		fmt.Fprint(s.out, plan.Page())
+		return nil
+	}
+	if !check && plan.Verdict() == nomad.VerdictChanges {
+		return nil
+	}
+	return console.NewEncoder(s.out).Encode(struct {
+		*nomad.Recovery
+		Verdict string `json:"verdict"`
+	}{plan, plan.Verdict()})
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package nomad
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"drover/internal/agentconfig"
+)
+
+func survivorID(n int) string { return fmt.Sprintf("%08d-0000-0000-0000-000000000000", n) }
+
+// lost is a cluster of `voters` servers of which the first `left` survive, running and without a leader.
+func lost(voters, left int) (RecoverSurvey, RecoverOptions) {
+	var servers []RaftServer
+	for i := range voters {
+		servers = append(servers, RaftServer{ID: survivorID(i + 1), Address: fmt.Sprintf("10.0.0.%d:4647", i+1), Voter: true})
+	}
+	survey := RecoverSurvey{Leaderless: ElectionPatience}
+	survey.Unreachable = map[string]LookFailure{}
+	var options RecoverOptions
+	for i := range left {
+		host := fmt.Sprintf("s%d", i+1)
+		view := AgentView{
+			Host: host, NodeName: host, Region: "global", Server: true, ServerID: servers[i].ID, RPC: servers[i].Address, Version: version("1.10.5"), DataDir: "/opt/nomad",
+			Raft: Raft{State: "Candidate", Term: 4, Applied: uint64(50 + i), Protocol: 3, Servers: servers},
+		}
+		facts := HostFacts{Host: host, Unit: "nomad.service", Running: true, VersionRunning: view.Version, VersionDisk: view.Version, UnitSettings: UnitFacts{Systemd: true, ExecStart: []string{"/usr/bin/nomad"}}}
+		facts.SetView(view)
+		e := RecoverEvidence{View: &view, Written: time.Unix(1_700_000_000, 0), Size: 1 << 20}
+		e.RaftEvidence = RaftEvidence{Facts: facts, NodeID: servers[i].ID, Store: true, PeersInfo: true, Address: servers[i].Address}
+		survey.Hosts = append(survey.Hosts, facts)
+		survey.Evidence = append(survey.Evidence, e)
+		survey.Answers = append(survey.Answers, Answer{Host: host, View: view})
+		options.Survivors = append(options.Survivors, host)
+	}
+	return survey, options
+}
+
+// stopped lets a survivor's agent not run.
+func (s *RecoverSurvey) stopped(i int) {
+	f := &s.Evidence[i].Facts
+	f.Running, f.Answers, f.RaftServers = false, false, nil
+	s.Evidence[i].View = nil
+	s.Answers = slices.DeleteFunc(s.Answers, func(a Answer) bool { return a.Host == f.Host })
+	s.Hosts[i] = *f
+}
+
+func TestRecovery(t *testing.T) {
+	tests := []struct {
+		name         string
+		voters, left int
+		change       func(s *RecoverSurvey, o *RecoverOptions)
+		verdict      string
+		contains     []string // of the page
+	}{
+		{"one of three", 3, 1, nil, VerdictChanges, []string{"acknowledged writes that only the lost servers had (10.0.0.2:4647, 10.0.0.3:4647): 1 of 3 voters survive, and 2 would be needed"}},
+		{"two of four", 4, 2, nil, VerdictChanges, []string{"no acknowledged write: every majority of the 4 voters has a survivor in it", "s2 has applied the most"}},
+		{"one of two", 2, 1, nil, VerdictChanges, []string{"no acknowledged write", "10.0.0.2:4647 is given up"}},
+		{"nobody answers", 3, 2, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.stopped(0)
+			s.stopped(1)
+			s.Evidence[0].Last = 40
+		}, VerdictChanges, []string{"how many there were cannot be seen", "40 or more", "unknown", "2023-11-14 22:13:20"}},
+		{"an election may be under way", 3, 2, func(s *RecoverSurvey, _ *RecoverOptions) { s.Leaderless = time.Second }, VerdictRefused, []string{"an election may be under way"}},
+		{"a majority without a leader", 3, 2, nil, VerdictChanges, []string{"2 of 3 voters answer, which is a majority"}},
+		{"a leader", 3, 2, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.Answers[0].View.Raft.State = Leader
+		}, VerdictRefused, []string{"there is nothing to recover: s1 leads"}},
+		{"recovered already", 2, 2, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.Answers[0].View.Raft.State = Leader
+		}, VerdictClean, []string{"There is nothing to recover: s1 leads, and raft's configuration is exactly these servers"}},
+		{"recovered by a run that died", 2, 2, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.Answers[0].View.Raft.State, s.Evidence[1].Leftover = Leader, true
+		}, VerdictChanges, []string{"It remains to be proven and closed"}},
+		{"a leader outside of the survivors", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			other := s.Answers[0]
+			other.Host, other.View.Raft.State = "s3", Leader
+			s.Answers = append(s.Answers, other)
+		}, VerdictRefused, []string{"nothing to recover"}},
+		{"a survivor is unreachable", 3, 1, func(s *RecoverSurvey, o *RecoverOptions) {
+			o.Survivors = append(o.Survivors, "s2")
+			s.Unreachable["s2"] = LookFailure{Kind: LookUnreachable, Text: "no route"}
+		}, VerdictRefused, []string{"s2: it is named as a survivor", "--limit 'all:!s2'"}},
+		{"an unreachable host that is no survivor", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.Unreachable["s2"] = LookFailure{Kind: LookUnreachable, Text: "no route"}
+		}, VerdictChanges, nil},
+		{"another server runs", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			other := s.Hosts[0]
+			other.Host = "s2"
+			s.Hosts = append(s.Hosts, other)
+		}, VerdictRefused, []string{"s2: its agent runs, and it is not among the survivors"}},
+		{"another server is there and does not run", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			other := s.Hosts[0]
+			other.Host, other.Running = "s2", false
+			s.Hosts = append(s.Hosts, other)
+		}, VerdictChanges, []string{"s2: its agent does not run, and it will not be in the new raft configuration: move its /opt/nomad/server away"}},
+		{"something answers at a dead server's address", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.Alive = []string{"10.0.0.3:4647 accepts connections from s1"}
+		}, VerdictRefused, []string{"10.0.0.3:4647 accepts connections"}},
+		{"protocol 2 in force", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[0].Facts.RaftProtocol = 2 }, VerdictRefused, []string{"raft protocol 2", "drover raft-v3"}},
+		{"protocol 2 by default", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.stopped(0)
+			s.Evidence[0].Facts.VersionDisk = version("1.2.6")
+		}, VerdictRefused, []string{"raft protocol 2, the default of Nomad 1.2.6"}},
+		{"protocol 2 in a file", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			two, err := agentconfig.ValueOf(2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Evidence[0].Protocols = []agentconfig.Occurrence{{File: "/etc/nomad.d/server.hcl", Line: 3, Value: two}}
+		}, VerdictRefused, []string{"raft protocol 2, by /etc/nomad.d/server.hcl:3"}},
+		{"no peers.info", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[0].PeersInfo = false }, VerdictRefused, []string{"peers.info is missing"}},
+		{"no raft.db", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[0].Store = false }, VerdictRefused, []string{"has no raft.db"}},
+		{"no address", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[0].Address = "" }, VerdictRefused, []string{"advertise { rpc"}},
+		{"a node id with a line break", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[0].NodeID += "\nx" }, VerdictRefused, []string{"which is no id"}},
+		{"a peers.json of unknown origin", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[0].Peers = []byte("[]") }, VerdictRefused, []string{"--replace-peers-json"}},
+		{"a peers.json of unknown origin, accepted", 3, 1, func(s *RecoverSurvey, o *RecoverOptions) {
+			s.Evidence[0].Peers, o.ReplacePeers = []byte("[]"), true
+		}, VerdictChanges, nil},
+		{"the peers.json of an earlier run", 3, 2, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.Evidence[0].Peers = PeersFile(s.Evidence[1].Peer(), s.Evidence[0].Peer())
+			s.Evidence[0].Leftover = true
+		}, VerdictChanges, []string{"An earlier recovery was interrupted"}},
+		{"different regions", 3, 2, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[1].Facts.Region = "eu" }, VerdictRefused, []string{"different regions: eu, global"}},
+		{"different clusters", 3, 2, func(s *RecoverSurvey, _ *RecoverOptions) {
+			view := *s.Evidence[1].View
+			view.Raft.Servers = view.Raft.Servers[1:]
+			s.Evidence[1].View = &view
+		}, VerdictRefused, []string{"s2: its raft configuration does not have s1: they are of different clusters"}},
+		{"one is a copy", 3, 2, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[1].NodeID = s.Evidence[0].NodeID }, VerdictRefused, []string{"the same node id as s1"}},
+		{"an agent that runs and does not answer", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.Evidence[0].Facts.Answers, s.Evidence[0].View = false, nil
+		}, VerdictRefused, []string{"--stop-signal KILL"}},
+		{"no server", 3, 0, nil, VerdictRefused, []string{"none of these hosts has a Nomad server"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			survey, options := lost(test.voters, test.left)
+			if test.change != nil {
+				test.change(&survey, &options)
+			}
+			plan := NewRecovery(survey, options)
+			page := strings.Join(strings.Fields(plan.Page()), " ")
+			if plan.Verdict() != test.verdict {
+				t.Errorf("verdict %s, want %s", plan.Verdict(), test.verdict)
+			}
+			for _, words := range test.contains {
+				if !strings.Contains(page, words) {
+					t.Errorf("it does not say %q", words)
+				}
+			}
+			if t.Failed() {
+				t.Log(plan.Page())
+			}
+		})
+	}
+}
+
+func TestRecoveredMissing(t *testing.T) {
+	tests := []struct {
+		name     string
+		change   func(e *RecoveredEvidence)
+		contains string
+	}{
+		{"proven", nil, ""},
+		{"nobody leads", func(e *RecoveredEvidence) { e.Answers[1].View.Raft.State = Follower }, "no survivor leads"},
+		{"the old configuration", func(e *RecoveredEvidence) {
+			e.Answers[0].View.Raft.Servers = append(slices.Clone(e.Answers[0].View.Raft.Servers), RaftServer{ID: "x", Address: "y", Voter: true})
+		}, "is not the survivors"},
+		{"follows nobody", func(e *RecoveredEvidence) { e.Answers[0].View.Raft.LeaderAddr = "" }, "does not follow s2 yet"},
+		{"silent", func(e *RecoveredEvidence) { e.Answers[0].Error = "refused" }, "s1: it does not answer"},
+		{"peers.json is left", func(e *RecoveredEvidence) { e.Left = []string{"s1"} }, "s1: its raft/peers.json is still there"},
+		{"a job is gone", func(e *RecoveredEvidence) { e.Before = []string{"default/a", "default/b"} }, "1 of 2 jobs are not there: default/b"},
+		{"two leaders", func(e *RecoveredEvidence) { e.Answers[0].View.Raft.State = Leader }, "also says that it leads"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			answers := cluster(2)
+			var peers []RaftPeer
+			for _, server := range answers[0].View.Raft.Servers {
+				peers = append(peers, RaftPeer{ID: server.ID, Address: server.Address})
+			}
+			seen := RecoveredEvidence{Answers: answers, Jobs: []string{"default/a"}, Before: []string{"default/a"}}
+			if test.change != nil {
+				test.change(&seen)
+			}
+			got := Words(RecoveredMissing(peers, seen))
+			if (test.contains == "") != (got == "") || !strings.Contains(got, test.contains) {
+				t.Errorf("got %q, want %q", got, test.contains)
+			}
+		})
+	}
+}
+
+func TestLastSnapshot(t *testing.T) {
+	if last := LastSnapshot([]string{"2-16401-1699999999999", "3-20482-1700000000000", "permTest", "4-99999-1.tmp"}); last != 20482 {
+		t.Errorf("%d", last)
+	}
+}
+
+func TestSamePeers(t *testing.T) {
+	a, b := RaftPeer{ID: "a", Address: "x"}, RaftPeer{ID: "b", Address: "y"}
+	for text, want := range map[string]bool{
+		string(PeersFile(a, b)): true, string(PeersFile(b, a)): true, string(PeersFile(a)): false, "[]": false, "no": false,
+		`["x","y"]`: false, `[{"id":"a","address":"x","non_voter":true},{"id":"b","address":"y"}]`: false,
+	} {
+		if got := SamePeers([]byte(text), []RaftPeer{a, b}); got != want {
+			t.Errorf("%s: %t", text, got)
+		}
+	}
+}
