@@ -5,10 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,13 +18,9 @@ import (
 type replaceFlags struct {
 	playFlags
 	drainFlags
-	source   upgradeFlags // version and binary
-	model    string
-	config   string
-	unitFile string
-	set      []string
-	purge    bool
-	yes      bool
+	installFlags
+	purge bool
+	yes   bool
 }
 
 func newReplaceClientsCommand(s streams) *cobra.Command {
@@ -58,20 +50,11 @@ func (r *replaceFlags) register(c *cobra.Command) {
 	r.fleetFlags.register(c)
 	r.drainFlags.register(c)
 	flags := c.Flags()
-	flags.StringVar(&r.source.to, "to", "", "the version of the new clients, such as 1.11.0")
-	flags.StringVar(&r.source.binary, "binary", "", "the new clients' Nomad: a binary or a release zip (default: HashiCorp's releases)")
-	flags.StringVar(&r.source.binaryDir, "binary-dir", "", "a directory of release zips or binaries; each host's architecture is picked")
-	flags.StringVar(&r.source.mirror, "mirror", "", "fetch the release from this http(s) URL, laid out as "+releases+" (the default)")
-	flags.StringVar(&r.source.releaseKey, "release-key", "", "the public key file (ASCII armour) whose signature of a release counts (default: HashiCorp's key)")
-	flags.StringVar(&r.model, "from", "", "the host whose configuration and unit new clients get (default: the first of old_clients)")
-	flags.StringVar(&r.config, "config", "", "the new clients' configuration: a file, or a directory of them (*.hcl, *.json, *.j2)")
-	flags.StringVar(&r.unitFile, "unit-file", "", "the new clients' unit file (default: that of --from, else one like that of HashiCorp's packages)")
-	flags.StringArrayVar(&r.set, "set", nil, "KEY=VALUE: a key of the new clients' configuration, such as client.node_pool=big; may be given more than once")
+	r.installFlags.register(c, "client", "client.node_pool=big")
 	flags.StringVar(&r.source.batch, "batch", "10%", "old clients at once after the first one: a number or a percentage")
 	flags.IntVar(&r.source.perDC, "batch-per-datacenter", 5, "old clients at once in one datacenter")
 	flags.BoolVar(&r.purge, "purge", false, "let the servers forget the old nodes")
 	flags.BoolVar(&r.yes, "yes", false, "do not ask")
-	c.MarkFlagsMutuallyExclusive("binary", "binary-dir", "mirror")
 	_ = c.RegisterFlagCompletionFunc("from", r.completeHosts)
 }
 
@@ -92,7 +75,7 @@ func (r *replaceFlags) run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer fl.close()
-	r.likeFirst(fl, vars)
+	r.likeFirst(fl, vars, "old_clients")
 	plan := &nomad.Replacement{}
 	if err := r.survey(ctx, fl, "replace-clients-plan", "nomad_replace_check", "replacement", vars, plan); err != nil {
 		return err
@@ -120,16 +103,6 @@ func (r *replaceFlags) run(ctx context.Context, s streams) error {
 	return fl.ended(summary, err)
 }
 
-// likeFirst takes the first old client as the model where the user names neither a host nor files.
-func (r *replaceFlags) likeFirst(fl *fleet, vars *expression.Map) {
-	if r.model != "" || r.config != "" {
-		return
-	}
-	if old, err := fl.inventory.Limit("old_clients"); err == nil && len(old) > 0 {
-		vars.Set("model", old[0].Name)
-	}
-}
-
 // showReplacement prints what will be done; as JSON only where nothing follows that is JSON too.
 func showReplacement(s streams, output string, plan *nomad.Replacement) error {
 	if output != "json" {
@@ -146,54 +119,12 @@ func showReplacement(s streams, output string, plan *nomad.Replacement) error {
 }
 
 func (r *replaceFlags) vars() (*expression.Map, error) {
-	vars, err := r.source.vars()
+	vars, err := r.installFlags.vars()
 	if err != nil {
 		return nil, err
 	}
-	for _, path := range []struct{ flag, given, variable string }{{"config", r.config, "config"}, {"unit-file", r.unitFile, "unit_file"}} {
-		if path.given == "" {
-			continue
-		}
-		absolute, err := anyPath(path.flag, path.given)
-		if err != nil {
-			return nil, err
-		}
-		vars.Set(path.variable, absolute)
-	}
-	set := expression.NewMap()
-	for _, pair := range r.set {
-		key, value, found := strings.Cut(pair, "=")
-		if !found || key == "" {
-			return nil, usageError("--set is KEY=VALUE, such as client.node_pool=big, not %q", pair)
-		}
-		set.Set(key, settingOf(value))
-	}
-	vars.Set("config_set", set)
-	vars.Set("model", r.model)
 	vars.Set("purge", r.purge)
 	vars.Set("batch", r.source.batch)
 	vars.Set("batch_per_datacenter", int64(r.source.perDC))
 	return vars, r.drainFlags.vars(vars)
-}
-
-// settingOf reads a value of --set: null, a boolean, an integer, else text.
-func settingOf(text string) any {
-	if text == "null" {
-		return nil
-	}
-	if number, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return number
-	}
-	if text == "true" || text == "false" {
-		return text == "true"
-	}
-	return text
-}
-
-// anyPath is the absolute path of a file or directory that a flag names.
-func anyPath(flag, path string) (string, error) {
-	if _, err := os.Stat(path); err != nil {
-		return "", usageError("--%s: %w", flag, err)
-	}
-	return filepath.Abs(path)
 }

@@ -212,7 +212,7 @@ It asks the cluster before each step whether it may go on: quorum is never riske
 		return usageError("%w (see `%s --help`)", err, c.CommandPath())
 	})
 	root.AddCommand(
-		newPlanCommand(s), newUpgradeCommand(s), newEnterpriseCommand(s), newUpgradeClientsCommand(s), newReplaceClientsCommand(s), newRaftV3Command(s), newRecoverCommand(s), newRunCommand(s), newHealthCommand(s), newExecCommand(s),
+		newPlanCommand(s), newUpgradeCommand(s), newEnterpriseCommand(s), newUpgradeClientsCommand(s), newReplaceClientsCommand(s), newReplaceServersCommand(s), newRaftV3Command(s), newRecoverCommand(s), newRunCommand(s), newHealthCommand(s), newExecCommand(s),
 		newRunsCommand(s), newInventoryCommand(s), newDocCommand(s), newPlaybookCommand(s), newLabCommand(s.in, s.out, s.err), newDemoCommand(s), newVersionCommand(s),
 	)
 	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + exitCodes + "\n{{end}}")

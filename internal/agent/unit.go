@@ -57,6 +57,9 @@ func unitControl(ctx context.Context, c *call, request wire.UnitControl) (wire.U
 			refused.Hint = "use nomad_swap, or say unguarded: true on the task if you mean it"
 			return result, refused
 		}
+		if late := uptime().Seconds() - request.Until; request.Until > 0 && late > 0 {
+			return result, failure(wire.KindStale, "the permission to change %s has grown old: it ended %.1f s ago; nothing was changed", name, late)
+		}
 		changed, err := applyControl(ctx, m, name, request, before)
 		if err != nil {
 			return result, err

@@ -32,6 +32,7 @@ func nomadInstallModule() Module {
 			versionArg(),
 			{Name: "from", Kind: String, Doc: "The host whose configuration and unit are the model. Its agent need not run."},
 			{Name: "config", Kind: Path, Doc: "A configuration file, or a directory of them (*.hcl, *.json, *.j2), beside the playbook or absolute."},
+			{Name: "join", Kind: List, Doc: "Servers, by host, that the lists of servers in a configuration taken over with from are to name, too: those that come into the cluster with this one."},
 			{Name: "set", Kind: Dict, Doc: "Keys of the configuration and their values, as {server.bootstrap_expect: 3}; null removes the key."},
 			{Name: "unit_file", Kind: Path, Doc: "The unit file, beside the playbook or absolute. Without it: that of from, else one like that of HashiCorp's packages."},
 			{Name: "binary_path", Kind: Path, Doc: "Where the binary goes when unit_file and from do not say; default /usr/local/bin/nomad."},

@@ -56,6 +56,8 @@ func (in *installation) compose(ctx context.Context) error {
 		}
 	} else if err := in.copyConfig(ctx, m); err != nil {
 		return err
+	} else if err := in.joinServers(); err != nil {
+		return err
 	}
 	if err := in.applySet(); err != nil {
 		return err

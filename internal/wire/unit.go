@@ -51,6 +51,9 @@ type UnitControl struct {
 	Check        bool   `json:"check,omitempty"`
 	// Unguarded allows it for a unit that runs Nomad; without it the agent refuses and names the right module.
 	Unguarded bool `json:"unguarded,omitempty"`
+	// Until is the host's uptime, in seconds as FactsResult has it, after which it is refused with KindStale: a connection that stalls must not
+	// deliver an old permission to stop. 0: no limit.
+	Until float64 `json:"until,omitempty"`
 }
 
 // Op names the operation.
