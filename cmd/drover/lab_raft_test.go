@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -140,7 +141,7 @@ func (s *single) onHost(argv ...string) string { s.t.Helper(); return s.rig.onHo
 // reset makes a new cluster of the old protocol, with a job.
 func (s *single) reset() {
 	s.t.Helper()
-	s.onHost("sh", "-c", `systemctl stop nomad; systemctl reset-failed nomad; rm -rf /opt/nomad/* /opt/nomad/server.drover-* /etc/systemd/system/nomad.service.d /usr/local/bin/nomad.drover-*
+	s.onHost("sh", "-c", `systemctl stop nomad; systemctl reset-failed nomad; rm -rf /opt/nomad/* /var/lib/drover/swap /etc/systemd/system/nomad.service.d /usr/local/bin/nomad.drover-*
 cp /root/server.hcl `+raftConfig+`; cp /usr/local/bin/nomad-`+raftVersion+` /usr/local/bin/nomad.new; mv /usr/local/bin/nomad.new /usr/local/bin/nomad; systemctl daemon-reload; systemctl start nomad`)
 	s.eventually("the server to lead", 30*time.Second, func() bool { return s.register(s.host, "kept") == nil })
 	s.rig.stabilization(s.host, "1s") // what autopilot waits for is Nomad's, and would be most of the time here
@@ -341,9 +342,7 @@ func TestLabRaftSingleKilled(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 1, Version: raftVersion, RaftProtocol: 2}, "drover")
 	s := &single{rig: r, host: "s1"}
 	s.keepOriginals()
-	for n := 1; ; n++ {
-		s.reset()
-		boundary, killed := r.killedAfter(n)
+	check := func(n int, boundary string) {
 		state := s.state()
 		a := r.again()
 		t.Logf("%d: killed after %s; the host: %s; the second run: code %d, %s", n, boundary, state, a.code, summaryOf(a))
@@ -351,10 +350,38 @@ func TestLabRaftSingleKilled(t *testing.T) {
 			t.Fatalf("the second run: %s", a)
 		}
 		s.migrated(raftVersion)
-		if !killed || t.Failed() {
-			return
+	}
+	n := 1
+	for ; !t.Failed(); n++ {
+		s.reset()
+		boundary, killed := r.killedAfter(n)
+		check(n, boundary)
+		if !killed {
+			break
 		}
 	}
+	// In the last task it is the transaction that changes the host.
+	for _, step := range []string{"committed", "stopping", "edited", "checked"} {
+		n++
+		s.reset()
+		check(n, s.killedAtStep(step))
+	}
+}
+
+// killedAtStep kills drover as soon as the transaction on the host has made a step.
+func (s *single) killedAtStep(step string) string {
+	s.t.Helper()
+	started := s.begin("raft-v3", "--yes")
+	s.eventually("the step "+step, time.Minute, func() bool {
+		records, err := filepath.Glob(s.path(s.host, "var/lib/drover/swap/nomad.service/*/steps.jsonl"))
+		if err != nil || len(records) == 0 {
+			return false
+		}
+		text, err := os.ReadFile(records[0])
+		return err == nil && strings.Contains(string(text), `"name":"`+step+`"`)
+	})
+	started.kill()
+	return "step " + step
 }
 
 // state is the host in a line.
