@@ -83,6 +83,7 @@ func (c *clusterView) server(f *HostFacts) {
 	}
 	raft := view.Raft
 	row.State, row.Term, row.Applied, row.Protocol = raft.State, raft.Term, raft.Applied, raft.Protocol
+	row.Voter = isVoter(raft.Servers, view)
 	if c.leader != nil {
 		row.Voter = isVoter(c.leader.Raft.Servers, view)
 	}
@@ -187,6 +188,7 @@ func (c *clusterView) leaderless(said map[string][]string) {
 			dead = append(dead, c.name(server))
 		}
 	}
+	slices.Sort(dead)
 	switch {
 	case voters == 0:
 		c.bad(findNoLeader, "", "start the servers; drover recover brings back a cluster none of whose servers finds the others", "no server leads, and none says what its raft configuration is: the control plane is down")
