@@ -29,9 +29,10 @@ func binaryDir(t *testing.T, versions ...string) string {
 	return dir
 }
 
-// A single server goes from 1.2.6 over 1.10.5 to 1.11.0: legs on the user's word, each with a survey, a snapshot and a proof of its own.
+// A single server on raft protocol 2 is migrated, and goes from 1.2.6 over 1.10.5 to 1.11.0: legs on the user's word, each with a survey,
+// a snapshot and a proof of its own.
 func TestLabStops(t *testing.T) {
-	r := newRig(t, lab.Options{Servers: 1, Version: "1.2.6", RaftProtocol: 3}, "drover")
+	r := newRig(t, lab.Options{Servers: 1, Version: "1.2.6", RaftProtocol: 2}, "drover")
 	both := binaryDir(t, oldVersion, newVersion)
 	r.sub("what is missing is named", func(r *rig) {
 		a := r.run("upgrade", "--to", newVersion, "--binary-dir", both, "--yes")
@@ -41,6 +42,11 @@ func TestLabStops(t *testing.T) {
 		a := r.run("upgrade", "--to", newVersion, "--via", oldVersion, "--allow-unsupported-skip", "--binary-dir", binaryDir(r.t.(*testing.T), oldVersion), "--yes")
 		wantAnswer(r.t, a, exitRefused, "there is no usable Nomad 1.11.0 for")
 		r.wantVersion("1.2.6")
+	})
+	r.sub("raft protocol 2 comes first", func(r *rig) {
+		a := r.run("upgrade", "--to", newVersion, "--via", oldVersion, "--allow-unsupported-skip", "--binary-dir", both, "--yes")
+		wantAnswer(r.t, a, exitRefused, "uses raft protocol 2", "migrate first, on the version that runs now: drover raft-v3")
+		r.must("raft-v3", "--yes")
 	})
 	r.sub("leg after leg", func(r *rig) {
 		a := r.must("upgrade", "--to", newVersion, "--via", oldVersion, "--allow-unsupported-skip", "--binary-dir", both, "--yes")
