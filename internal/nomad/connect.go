@@ -115,6 +115,24 @@ func Find(ctx context.Context, dialer Dialer, listening []string) (Endpoint, err
 	if len(candidates) > maximumProbes {
 		candidates = candidates[:maximumProbes]
 	}
+	for len(candidates) > 0 {
+		alike := 1
+		for alike < len(candidates) && portRank(candidates[alike]) == portRank(candidates[0]) {
+			alike++
+		}
+		if found, ok := findAmong(ctx, dialer, candidates[:alike]); ok {
+			return found, nil
+		}
+		candidates = candidates[alike:]
+	}
+	if len(listening) == 0 {
+		return Endpoint{}, errors.New("the agent's process listens on no socket: it has only just started, or it hangs")
+	}
+	return Endpoint{}, fmt.Errorf("no socket of the agent's process answers as Nomad's HTTP API (it listens on %s)", strings.Join(listening, ", "))
+}
+
+// findAmong asks several sockets at once and takes the first in their order that answers.
+func findAmong(ctx context.Context, dialer Dialer, candidates []string) (Endpoint, bool) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	type answer struct {
@@ -131,13 +149,21 @@ func Find(ctx context.Context, dialer Dialer, listening []string) (Endpoint, err
 	}
 	for _, one := range answers {
 		if a := <-one; a.ok {
-			return a.found, nil
+			return a.found, true
 		}
 	}
-	if len(listening) == 0 {
-		return Endpoint{}, errors.New("the agent's process listens on no socket: it has only just started, or it hangs")
+	return Endpoint{}, false
+}
+
+// portRank puts the usual HTTP port first and the usual ports of RPC and gossip last: there Nomad logs an error for each request of HTTP.
+func portRank(address string) int {
+	switch _, port, _ := net.SplitHostPort(address); port {
+	case "4646":
+		return 0
+	case "4647", "4648":
+		return 2
 	}
-	return Endpoint{}, fmt.Errorf("no socket of the agent's process answers as Nomad's HTTP API (it listens on %s)", strings.Join(listening, ", "))
+	return 1
 }
 
 // preferred puts the usual HTTP port first, then loopback, then the order given.
@@ -161,11 +187,8 @@ func preferred(listening []string) []string {
 		addresses = append(addresses, net.JoinHostPort(host, port))
 	}
 	rank := func(address string) int {
-		host, port, _ := net.SplitHostPort(address)
-		n := 2
-		if port == "4646" {
-			n -= 2
-		}
+		host, _, _ := net.SplitHostPort(address)
+		n := 2 * portRank(address)
 		if net.ParseIP(host).IsLoopback() {
 			n--
 		}

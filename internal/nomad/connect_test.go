@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -162,6 +163,37 @@ func TestReadCredentialsNamesWhatIsWrong(t *testing.T) {
 		})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", variables, err)
+		}
+	}
+}
+
+// recording dials one server whatever the address is, and notes which addresses were asked for.
+type recording struct {
+	mu    sync.Mutex
+	to    string
+	asked []string
+}
+
+func (d *recording) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d.mu.Lock()
+	d.asked = append(d.asked, address)
+	d.mu.Unlock()
+	return (&net.Dialer{}).DialContext(ctx, network, d.to)
+}
+
+// Each request of HTTP to the ports of RPC and gossip is an error in the agent's log.
+func TestFindLeavesTheOtherPortsAlone(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "Permission denied", http.StatusForbidden)
+	}))
+	defer server.Close()
+	for _, test := range []struct{ listening, want string }{
+		{"10.0.0.1:4646 10.0.0.1:4647 10.0.0.1:4648", "[10.0.0.1:4646]"},
+		{"10.0.0.1:4647 10.0.0.1:4648 10.0.0.1:8646", "[10.0.0.1:8646]"},
+	} {
+		d := &recording{to: server.Listener.Addr().String()}
+		if _, err := Find(t.Context(), d, strings.Fields(test.listening)); err != nil || fmt.Sprint(d.asked) != test.want {
+			t.Errorf("of %s asked %s, want %s (%v)", test.listening, d.asked, test.want, err)
 		}
 	}
 }

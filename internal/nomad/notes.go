@@ -48,6 +48,8 @@ type note struct {
 	since string // the version with the change, whose notes say so
 	// backports are versions of older minor lines that have the change too.
 	backports []string
+	// once says that a fatal change is one for the upgrade that crosses it only.
+	once bool
 	// until is set where only two versions around the change are known: since is after the last one without, until the first with it.
 	until string
 	// below is the version that takes it back, where one does.
@@ -73,8 +75,12 @@ func (n *note) has(v Version) bool {
 	})
 }
 
-// crossed tells whether an upgrade brings the change.
+// crossed tells whether an upgrade brings the change, or a start would meet it: what no later version starts with is fatal
+// again at every start, and the files may have been edited since the last one.
 func (n *note) crossed(from, to Version) bool {
+	if n.severity == noteFatal && !n.once {
+		return n.has(to)
+	}
 	if from.Compare(to) >= 0 || n.below != "" && to.AtLeast(n.below) {
 		return false
 	}

@@ -25,7 +25,7 @@ func hostRules() []note {
 		},
 		{
 			id: "raft-protocol-1.4", since: "1.4.0", severity: noteFatal, on: onServers, looksAt: "server.raft_protocol, -raft-protocol",
-			text: "Nomad 1.4 and later refuse to start with it", remedy: "migrate the cluster to raft protocol 3 on the version that runs now, then delete the setting or set it to 3",
+			text: "Nomad 1.4 and later refuse to start with it", remedy: "delete the setting or set it to 3; a cluster that uses protocol 2 is migrated first (drover raft-v3)",
 			host: setsIf("server.raft_protocol", oldRaftProtocol),
 		},
 		{
@@ -38,7 +38,7 @@ func hostRules() []note {
 			remedy: "add retry_join in server_join of the server block", host: leavesForGood,
 		},
 		{
-			id: "architecture-1.6", since: "1.6.0", severity: noteFatal, on: anyAgent, looksAt: "the host's architecture: 386",
+			id: "architecture-1.6", since: "1.6.0", severity: noteFatal, once: true, on: anyAgent, looksAt: "the host's architecture: 386",
 			text: "Nomad is not published for it from 1.6 on", remedy: "move the agent to a 64-bit system first", host: is386,
 		},
 		{
@@ -63,7 +63,7 @@ func hostRules() []note {
 			text: "Nomad 1.10 and later ignore it without a word", remedy: "move to workload identities for Consul (Nomad 1.7 to 1.9 know both), then delete the line", host: settingOf("consul.allow_unauthenticated"),
 		},
 		{
-			id: "wal-2.0", since: "2.0.0", severity: noteFatal, on: onServers, looksAt: "server.raft_logstore.backend = wal beside the raft.db that older versions have written",
+			id: "wal-2.0", since: "2.0.0", severity: noteFatal, once: true, on: onServers, looksAt: "server.raft_logstore.backend = wal beside the raft.db that older versions have written",
 			text: "a server with a log of an older version refuses to start with it", remedy: "delete the line; after the upgrade, `nomad operator raft migrate-backend` changes the backend", host: setsIf("server.raft_logstore.backend", isWAL),
 		},
 	}

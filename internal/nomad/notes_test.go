@@ -188,7 +188,9 @@ func TestVersionNotes(t *testing.T) {
 			for name, past := range map[string][2]string{"not yet": {c.from, c.from}, "past it": {c.to, c.to}} {
 				other := noteSurvey(past[0])
 				c.change(&other)
-				if said := onlyOf(n, noted(other, past[1], Options{})); len(said) > 0 {
+				// What keeps every later version from starting stands in the way of each restart.
+				again := name == "past it" && n.severity == noteFatal && !n.once
+				if said := onlyOf(n, noted(other, past[1], Options{})); len(said) > 0 != again {
 					t.Errorf("%s: %q", name, said)
 				}
 			}
