@@ -33,6 +33,7 @@ func TestLabRecoverTogether(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 3, Clients: 1, Job: true}, "drover")
 	tasks := r.tasks()
 	r.sub("all stopped, two recovered together", (*rig).recoverTwo)
+	r.sub("one host cannot do its part", (*rig).recoverHeld)
 	r.sub("drover is killed while all are stopped", (*rig).recoverKilled)
 	r.sub("one of two is left", (*rig).recoverOneOfTwo)
 	r.wantTasks(tasks)
@@ -84,6 +85,12 @@ func (r *rig) backupsOf(host string) int {
 func (r *rig) recoverRefused() {
 	before := r.mainPIDs()
 	wantAnswer(r.t, r.recover("s1"), exitRefused, "there is nothing to recover", "with a quorum of its 3 voters", "nothing was touched")
+	grouped := inventoried(func(text string) string { return text + "\n[survivors]\ns2\n" })(r)
+	a := grouped.run("recover", "--check")
+	wantAnswer(r.t, a, exitRefused, "s2 1.10.5", "there is nothing to recover")
+	if strings.Contains(a.out, "s1  1.10.5") {
+		r.t.Errorf("servers outside of the group count as survivors: %s", a)
+	}
 	r.wantUntouched(before)
 }
 
@@ -129,6 +136,22 @@ func (r *rig) recoverTwo() {
 	if n, m := r.backupsOf("s1"), r.backupsOf("s2"); n != 1 || m != 1 {
 		r.t.Errorf("%d and %d copies of server/", n, m)
 	}
+}
+
+// recoverHeld keeps one server from getting its peers.json: nothing of the new raft configuration is left on either, and both run as before.
+func (r *rig) recoverHeld() {
+	t := r.t
+	r.stopServers("s1", "s2")
+	// A directory has the name that the file will have, and is made when the hosts have been made ready.
+	r.dropIn("s2", "[Service]\nExecStopPost=/bin/sh -c \"test ! -e /run/hold-recovery || mkdir -p /opt/nomad/server/raft/peers.json\"\n")
+	r.onHost("s2", "systemctl", "start", "nomad")
+	r.onHost("s2", "touch", "/run/hold-recovery")
+	a := r.recover("s1:s2")
+	t.Log(a)
+	wantAnswer(t, a, exitFailed, "not all survivors could be stopped and copied", "s2", "the others were started again as they were")
+	r.onHost("s2", "sh", "-c", "rm /run/hold-recovery; rm -rf /etc/systemd/system/nomad.service.d; systemctl daemon-reload; rmdir /opt/nomad/server/raft/peers.json; systemctl start nomad")
+	r.eventually("the servers to lead as before", 40*time.Second, func() bool { return len(r.jobIDs("s1")) > 0 && len(r.jobIDs("s2")) > 0 })
+	r.wantRecovered("s1", "s2")
 }
 
 // recoverKilled kills drover when both servers wait for its word: they come up by themselves, and the same command finds them well.
