@@ -24,7 +24,8 @@ func nomadSnapshotModule() Module {
 	return Module{
 		Name:  "nomad_snapshot",
 		Short: "Save the cluster's state and its keystore to the run's directory",
-		Doc: "Takes a raft snapshot through the API, checks its checksums, and copies DATA_DIR/server/keystore of the host beside it: snapshots of Nomad before 1.9 hold no keys. " +
+		Doc: "Takes a raft snapshot through the API of the server that leads, else of one that answers, whichever host the task is for; checks its checksums, and copies DATA_DIR/server/keystore of that server beside it: snapshots of Nomad before 1.9 hold no keys. " +
+			"Where no server of the region runs, there is nobody to ask, and nothing is saved. " +
 			"An idle cluster may refuse a snapshot after a change of its servers until something is written; then the scheduler's configuration is written back unchanged. " +
 			"Files are 0600 in a directory of 0700 on the bastion, and their content is never shown. With `version`, nothing is saved when every agent runs that version already. " + unitDoc,
 		Args: []Arg{
@@ -32,7 +33,7 @@ func nomadSnapshotModule() Module {
 		},
 		Check: CheckFull,
 		Returns: []Arg{
-			{Name: "snapshot", Kind: Path, Doc: "The raft snapshot."},
+			{Name: "snapshot", Kind: Path, Doc: "The raft snapshot; not there when nothing was saved."},
 			{Name: "keystore", Kind: Path, Doc: "The copy of the keystore, a tar; empty when the host has none."},
 			{Name: "bytes", Kind: Integer, Doc: "Size of the snapshot."},
 		},
@@ -63,19 +64,54 @@ func nomadSnapshot(ctx context.Context, call *Call) (*Result, error) {
 	if err := os.MkdirAll(call.Run.Directory, 0o700); err != nil {
 		return nil, fmt.Errorf("make the run's directory: %w", err)
 	}
-	snapshot := filepath.Join(call.Run.Directory, "nomad-"+facts.Region+".snapshot")
-	size, err := c.saveSnapshot(ctx, call.Name, snapshot)
+	source, err := c.snapshotSource(ctx, facts.Region)
 	if err != nil {
 		return nil, fmt.Errorf("save a snapshot of region %s: %w", facts.Region, err)
 	}
-	keystore, err := c.saveKeystore(ctx, facts)
+	if source.Host == "" {
+		without := fmt.Sprintf("no server of region %s runs, so that nobody can give a snapshot: going on without one", facts.Region)
+		call.Say("%s", without)
+		return &Result{Message: without}, nil
+	}
+	snapshot := filepath.Join(call.Run.Directory, "nomad-"+facts.Region+".snapshot")
+	size, err := c.saveSnapshot(ctx, source.Host, snapshot)
 	if err != nil {
-		return nil, fmt.Errorf("copy the keystore of %s: %w", call.Name, err)
+		return nil, fmt.Errorf("save a snapshot of region %s from %s: %w", facts.Region, source.Host, err)
+	}
+	keystore, err := c.saveKeystore(ctx, source)
+	if err != nil {
+		return nil, fmt.Errorf("copy the keystore of %s: %w", source.Host, err)
 	}
 	return &Result{
 		Changed: true, Message: fmt.Sprintf("%s, %d bytes, verified", snapshot, size),
 		Data: expression.MapOf("snapshot", snapshot, "keystore", keystore, "bytes", size),
 	}, nil
+}
+
+// snapshotSource is the server of a region that leads, else one that answers; the zero value when none of them runs.
+func (c *cluster) snapshotSource(ctx context.Context, region string) (nomad.HostFacts, error) {
+	var source string
+	var reasons []string
+	answers := c.askAll(ctx, c.servers(region))
+	for _, answer := range answers {
+		facts, _ := c.facts(answer.Host)
+		switch {
+		case answer.Error == "" && source == "":
+			source = answer.Host
+		case answer.Error != "" && facts.Running && !facts.CrashLooping:
+			reasons = append(reasons, answer.Host+": "+strings.TrimPrefix(answer.Error, answer.Host+": "))
+		}
+	}
+	if leader := leaderOf(answers); leader != nil {
+		source = leader.Host
+	}
+	switch {
+	case source != "":
+		return c.mustFacts(source)
+	case len(reasons) > 0:
+		return nomad.HostFacts{}, fmt.Errorf("no server answers: %s", strings.Join(reasons, "; "))
+	}
+	return nomad.HostFacts{}, nil
 }
 
 // changesAhead tells whether any host of the run is not at the version yet.
@@ -131,7 +167,10 @@ func (c *cluster) saveKeystore(ctx context.Context, facts nomad.HostFacts) (stri
 		return "", errors.New("its data directory is not known")
 	}
 	directory := facts.DataDir + "/server/keystore"
-	host := c.call.Host
+	host, err := c.host(ctx, facts.Host)
+	if err != nil {
+		return "", err
+	}
 	var found wire.RunResult
 	list := wire.Run{Argv: []string{"find", directory, "-xdev", "-type", "f", "-print"}}
 	if err := host.Call(ctx, list, nil, &found); err != nil {
@@ -145,7 +184,7 @@ func (c *cluster) saveKeystore(ctx context.Context, facts nomad.HostFacts) (stri
 		return "", fmt.Errorf("list %s: code %d, %d files: %s", directory, found.RC, len(names), strings.TrimSpace(found.Stderr))
 	}
 	target := filepath.Join(c.call.Run.Directory, "keystore-"+facts.NodeName+".tar")
-	_, err := landing.File(target, func(file *os.File) error {
+	_, err = landing.File(target, func(file *os.File) error {
 		archive := tar.NewWriter(file)
 		for _, name := range names {
 			var content bytes.Buffer

@@ -430,6 +430,44 @@ func TestNomadSnapshot(t *testing.T) {
 	}
 }
 
+// TestNomadSnapshotAsksALivingServer: a task that runs once is for the first host, and that may be the one that is down.
+func TestNomadSnapshotAsksALivingServer(t *testing.T) {
+	tests := map[string]struct {
+		servers int
+		plant   func(*fakeCluster)
+		source  string // whose keystore is copied; "": nothing is saved
+	}{
+		"the first is down":    {3, func(c *fakeCluster) { c.agent("s1").running = false }, "s3"},
+		"the leader answers":   {3, func(*fakeCluster) {}, "s3"},
+		"nobody leads":         {3, func(c *fakeCluster) { c.agent("s1").running = false; c.agent("s3").leader = false }, "s2"},
+		"the only one is down": {1, func(c *fakeCluster) { c.agent("s1").running = false }, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCluster(t, test.servers, 0)
+			test.plant(c)
+			c.factsOfAll()
+			result := c.must("s1", "nomad_snapshot", toNew)
+			if test.source == "" {
+				if result.Changed || !strings.Contains(result.Message, "no server of region global runs") {
+					t.Errorf("%+v", result)
+				}
+				return
+			}
+			keystore, _ := result.Data.Get("keystore")
+			if filepath.Base(keystore.(string)) != "keystore-"+test.source+".tar" {
+				t.Errorf("keystore %v, want that of %s", keystore, test.source)
+			}
+		})
+	}
+	c := newFakeCluster(t, 1, 0)
+	c.agent("s1").alive = false
+	c.factsOfAll()
+	if _, err := c.do(t.Context(), "s1", "nomad_snapshot", toNew); err == nil || !strings.Contains(err.Error(), "no server answers: s1:") {
+		t.Errorf("a server that runs and does not answer: %v", err)
+	}
+}
+
 func TestVerifySnapshotNoticesDamage(t *testing.T) {
 	if err := nomad.VerifySnapshot(strings.NewReader(string(snapshotOf("state", strings.Repeat("0", 64))))); err == nil {
 		t.Error("a wrong checksum was accepted")
