@@ -64,6 +64,11 @@ func TestLockIsExclusive(t *testing.T) {
 		t.Errorf("second run: got %v, want a refusal that names the holder", err)
 	}
 	get[wire.HelloResult](t, second, wire.Hello{Run: "two"}, nil)
+	_, err = try[wire.HelloResult](second, wire.Hello{Run: "two", Free: true}, nil)
+	if !wire.IsKind(err, wire.KindLocked) || !strings.Contains(err.Error(), "ann@bastion since 10:00") {
+		t.Errorf("one who looks: got %v, want a refusal that names the holder", err)
+	}
+	get[wire.HelloResult](t, second, wire.Hello{Run: "two", Free: true, Unit: "nomad-b"}, nil)
 	first.session.Close()
 	for end := time.Now().Add(10 * time.Second); ; {
 		if _, err = try[wire.HelloResult](second, wire.Hello{Run: "two", Lock: true}, nil); err == nil {

@@ -37,6 +37,11 @@ func hello(ctx context.Context, c *call, request wire.Hello) (wire.HelloResult, 
 			}
 		}
 	}
+	if request.Free {
+		if err := lookAtLock(a.options.LockDir, unit); err != nil {
+			return result, err
+		}
+	}
 	if os.Geteuid() != 0 {
 		return result, nil
 	}

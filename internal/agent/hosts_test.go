@@ -202,3 +202,20 @@ func TestTheHomeIsTheFirstUsablePlace(t *testing.T) {
 		t.Errorf("nowhere to go: %v", err)
 	}
 }
+
+func TestLocksFile(t *testing.T) {
+	const table = "1: FLOCK  ADVISORY  WRITE 4711 00:19:873 0 EOF\n2: POSIX  ADVISORY  WRITE 12 00:19:5 0 EOF\n3: -> FLOCK  ADVISORY  WRITE 13 00:19:873 0 EOF\n4: FLOCK\n"
+	tests := map[string]struct {
+		pid   int
+		inode uint64
+		want  bool
+	}{
+		"the holder": {4711, 873, true}, "another file": {4711, 73, false}, "a dead holder": {4712, 873, false},
+		"another kind of lock": {12, 5, false}, "one that waits": {13, 873, false},
+	}
+	for name, test := range tests {
+		if got := locksFile(table, test.pid, test.inode); got != test.want {
+			t.Errorf("%s: got %t", name, got)
+		}
+	}
+}

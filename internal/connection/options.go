@@ -31,6 +31,7 @@ type Options struct {
 	Run    string // the run's id, for Hello
 	Holder string // who runs it, for Hello
 	Lock   bool   // agents that are root take the lock on the target's unit
+	Free   bool   // agents that are root refuse a unit whose lock another run holds, and take none
 
 	Interval time.Duration // between keepalives; 0: 15 s
 	Misses   int           // keepalives without an answer until the peer counts as dead; 0: 3

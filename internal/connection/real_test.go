@@ -97,4 +97,8 @@ func TestSecondRunIsRefused(t *testing.T) {
 	if !wire.IsKind(err, wire.KindLocked) || !strings.Contains(err.Error(), "ann@bastion") || !strings.HasPrefix(err.Error(), "n1: ") {
 		t.Errorf("the second run: %v", err)
 	}
+	options.Lock, options.Free = false, true
+	if _, err = pool(t, options).Host(ctx, target, true); !wire.IsKind(err, wire.KindLocked) || !strings.Contains(err.Error(), "ann@bastion") {
+		t.Errorf("one who only looks: %v", err)
+	}
 }

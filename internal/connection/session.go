@@ -57,7 +57,8 @@ func (c *connection) openSession(ctx context.Context, become *Become) (*session,
 	ctx, cancel := withTimeout(ctx, helloLimit, "the agent's greeting")
 	defer cancel()
 	root := become != nil && become.user() == "root" || become == nil && c.settings.user == "root"
-	request := wire.Hello{Run: c.pool.options.Run, Holder: c.pool.options.Holder, Lock: c.pool.options.Lock && root, Unit: c.target.Unit}
+	options := c.pool.options
+	request := wire.Hello{Run: options.Run, Holder: options.Holder, Lock: options.Lock && root, Free: options.Free && root, Unit: c.target.Unit}
 	if err := s.call(ctx, request, nil, &s.hello, nil); err != nil {
 		s.end(err)
 		return nil, fmt.Errorf("greet the agent: %w", err)
