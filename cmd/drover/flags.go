@@ -31,6 +31,7 @@ type fleetFlags struct {
 	forks              int
 	askBecomePassword  bool
 	becomePasswordFile string
+	unheld             bool // refuse hosts that another run holds, without holding them
 	acceptNew          bool
 	verbosity          int
 	output             string
@@ -132,20 +133,6 @@ func (f *fleetFlags) becomePassword(s streams) (secret.Text, error) {
 		return askSecret(s, "sudo password: ")
 	}
 	return secret.Text{}, nil
-}
-
-func askSecret(s streams, prompt string) (secret.Text, error) {
-	file, ok := s.in.(*os.File)
-	if !ok || !terminal(s.in) {
-		return secret.Text{}, usageError("cannot ask for the %s without a terminal: use --become-password-file FILE", strings.TrimSuffix(prompt, ": "))
-	}
-	fmt.Fprint(s.err, prompt)
-	text, err := term.ReadPassword(int(file.Fd()))
-	fmt.Fprintln(s.err)
-	if err != nil {
-		return secret.Text{}, fmt.Errorf("read the %s: %w", strings.TrimSuffix(prompt, ": "), err)
-	}
-	return secret.New(string(text)), nil
 }
 
 // directories of the person who runs drover, by the XDG rules.

@@ -6,5 +6,5 @@ package main
 import "os"
 
 func main() {
-	os.Exit(run(streams{os.Stdin, os.Stdout, os.Stderr, os.Getenv}, os.Args[1:]))
+	os.Exit(run(streams{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv}, os.Args[1:]))
 }

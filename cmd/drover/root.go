@@ -23,6 +23,8 @@ type streams struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
+	// interrupted ends the wait for an answer; nil: nothing does.
+	interrupted <-chan struct{}
 }
 
 // warn tells of something that does not stop the command.
@@ -84,6 +86,7 @@ func usageError(format string, args ...any) error {
 func run(s streams, args []string) int {
 	ctx, stop := interruptible(s.err)
 	defer stop()
+	s.interrupted = ctx.Done()
 	root, begun := newRoot(s), false
 	refine(root, &begun)
 	root.SetArgs(args)

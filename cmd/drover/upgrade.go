@@ -3,12 +3,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -141,13 +138,4 @@ func leftBehind(plan *nomad.Plan, ended error) error {
 		return &exit{exitFailed | exitUnreachable, how.err}
 	}
 	return ended
-}
-
-func confirm(s streams) error {
-	fmt.Fprint(s.err, "Go on? [yes/no] ")
-	line, err := bufio.NewReader(s.in).ReadString('\n')
-	if answer := strings.ToLower(strings.TrimSpace(line)); err == nil && (answer == "yes" || answer == "y") {
-		return nil
-	}
-	return &exit{exitError, fmt.Errorf("not confirmed; nothing was touched")}
 }
