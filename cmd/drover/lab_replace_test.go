@@ -58,7 +58,7 @@ func (r *rig) replaceServersRefused() {
 	refused("h1\nh2\nh3", "s1\ns2\ns3", []string{"replace-servers", "--to", "1.9.7", "--binary", r.binary, "--yes"}, "Nomad does not support downgrades")
 	refused("h1\nh2\nh3", "s1\ns2\nh3", r.replaceServers(), "h3: there is no Nomad server")
 	there.onHost("h2", "mkdir", "-p", "/opt/nomad/server")
-	refused("h1\nh2\nh3", "s1\ns2\ns3", r.replaceServers(), "h2: the data directory /opt/nomad is not empty")
+	refused("h1\nh2\nh3", "s1\ns2\ns3", r.replaceServers(), "the data directory /opt/nomad is not empty (/opt/nomad/server)")
 	there.onHost("h2", "rm", "-rf", "/opt/nomad")
 	there.onHost("s3", "systemctl", "stop", "nomad")
 	refused("h1\nh2", "s1\ns2", r.replaceServers(), "the voter s3 does not answer", "--accept-down s3")
@@ -219,7 +219,7 @@ func (r *rig) serversReplaced() {
 		return peers["h1"] && len(peers) == 3
 	})
 	s.kill()
-	r.wantSaid(s.end(r.t, time.Second), -1, "h1: has no Nomad yet", "h1 joins: 4 voters", "configured like s1")
+	r.wantSaid(s.end(r.t, time.Second), -1, "h2: has no Nomad yet", "h1 joins: 4 voters", "configured like s1")
 	a := r.run(r.replaceServers()...)
 	stop()
 	<-watch.finished

@@ -283,6 +283,10 @@ func unitOperations(b *bench) {
 		b.t.Errorf("restarting a unit that runs Nomad: got %v, want a refusal", err)
 	}
 	before := get[wire.UnitState](b.t, c, wire.Unit{Name: "nomad"}, nil)
+	late := wire.UnitControl{Name: "nomad", State: "stopped", Unguarded: true, Until: get[wire.FactsResult](b.t, c, wire.Facts{}, nil).UptimeSeconds - 1}
+	if _, err := try[wire.UnitControlResult](c, late, nil); !wire.IsKind(err, wire.KindStale) {
+		b.t.Errorf("stopping a unit a second too late: got %v, want a refusal", err)
+	}
 	enable := true
 	control := get[wire.UnitControlResult](b.t, c, wire.UnitControl{Name: "nomad", State: "restarted", Enabled: &enable, Unguarded: true}, nil)
 	if !control.Changed || control.After.MainPID == before.MainPID || control.After.UnitFileState != "enabled" {

@@ -35,6 +35,10 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Permission denied", http.StatusForbidden)
 	case path == "/v1/operator/raft/configuration":
 		answer(w, map[string]any{"Servers": c.raft()})
+	case path == "/v1/operator/raft/peer" && r.Method == http.MethodDelete:
+		c.removePeer(w, strings.TrimPrefix(r.URL.Query().Get("id"), "id-"))
+	case path == "/v1/agent/force-leave":
+		c.agent(strings.TrimSuffix(r.URL.Query().Get("node"), ".global")).farewell = true
 	case path == "/v1/operator/autopilot/health":
 		answer(w, map[string]any{"Healthy": true})
 	case path == "/v1/agent/members":
@@ -108,7 +112,7 @@ func (a *fakeAgent) self() map[string]any {
 	var entries []string
 	leader := ""
 	for _, other := range c.agents {
-		if other.server {
+		if other.server && !other.removed {
 			suffrage := "Voter"
 			if other.quiet {
 				suffrage = "Nonvoter"
@@ -129,7 +133,7 @@ func (a *fakeAgent) self() map[string]any {
 func (c *fakeCluster) raft() []map[string]any {
 	var servers []map[string]any
 	for _, a := range c.agents {
-		if a.server {
+		if a.server && !a.removed {
 			servers = append(servers, map[string]any{"ID": "id-" + a.name, "Node": a.name + ".global", "Address": a.name + ":4647", "Leader": a.leader, "Voter": !a.quiet, "RaftProtocol": "3"})
 		}
 	}
@@ -140,10 +144,32 @@ func (c *fakeCluster) members() []map[string]any {
 	var members []map[string]any
 	for _, a := range c.agents {
 		if a.server {
-			members = append(members, map[string]any{"Name": a.name + ".global", "Status": "alive", "Tags": map[string]string{"region": "global", "build": a.version}})
+			status := "alive"
+			if a.farewell {
+				status = "left"
+			}
+			members = append(members, map[string]any{"Name": a.name + ".global", "Status": status, "Tags": map[string]string{"region": "global", "build": a.version}})
 		}
 	}
 	return members
+}
+
+// removePeer takes a server out of raft's configuration; a leader that removes itself steps down.
+func (c *fakeCluster) removePeer(w http.ResponseWriter, name string) {
+	a := c.agent(name)
+	if a == nil || a.removed {
+		http.Error(w, "id not found in raft configuration", http.StatusInternalServerError)
+		return
+	}
+	a.removed = true
+	c.removals = append(c.removals, name)
+	for _, other := range c.agents {
+		if a.leader && other.server && !other.removed {
+			a.leader, other.leader = false, true
+			c.term++
+		}
+	}
+	answer(w, nil)
 }
 
 func (c *fakeCluster) transfer(w http.ResponseWriter, id string) {

@@ -38,6 +38,7 @@ type fakeCluster struct {
 	stuck, denied bool
 	writes        int
 	transfers     []string
+	removals      []string // from raft's configuration
 	term          int
 	license       []string // what the staged binary says of the licence
 	// drains are those of clients, by name: see nomad_drain_test.go.
@@ -76,10 +77,14 @@ type fakeAgent struct {
 	left      []wire.SwapOutcome
 	// copyFails makes cp break off.
 	copyFails bool
-	starting  bool   // Type=notify, and not ready yet
-	arch      string // as uname -m; "": x86_64
-	region    string // "": global
-	config    string // its configuration file; "": one that says the role
+	// removed servers are in raft's configuration no more; farewells are those that gossip was told of.
+	removed  bool
+	farewell bool
+	keys     []string // files of its keystore; nil: it has none of Nomad before 1.9
+	starting bool     // Type=notify, and not ready yet
+	arch     string   // as uname -m; "": x86_64
+	region   string   // "": global
+	config   string   // its configuration file; "": one that says the role
 }
 
 func newFakeCluster(t *testing.T, servers, clients int) *fakeCluster {
@@ -172,7 +177,7 @@ func (c *fakeCluster) do(ctx context.Context, host, module string, args map[stri
 func nomadTable() []Module {
 	return []Module{
 		nomadFactsModule(), nomadPreflightModule(), nomadSnapshotModule(), nomadStageModule(), nomadTransferLeadershipModule(),
-		nomadSwapModule(), nomadServerHealthyModule(), nomadClientReadyModule(), nomadAllocsModule(), nomadHealthModule(), nomadDrainModule(), nomadStartModule(), nomadStopModule(),
+		nomadSwapModule(), nomadServerHealthyModule(), nomadClientReadyModule(), nomadAllocsModule(), nomadHealthModule(), nomadDrainModule(), nomadStartModule(), nomadStopModule(), nomadRemoveServerModule(),
 	}
 }
 
@@ -305,8 +310,14 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 		if q.State == "started" && !a.running {
 			a.running, a.beat = true, time.Now().Add(10*time.Millisecond)
 		}
+		if q.State == "stopped" {
+			a.stop(q)
+		}
 		return wire.UnitControlResult{Changed: true}, nil
 	case wire.Stat:
+		if a.keys != nil && strings.HasSuffix(q.Path, "/keystore") {
+			return wire.StatResult{Exists: true, Type: "directory"}, nil
+		}
 		return wire.StatResult{Exists: strings.HasSuffix(q.Path, ".hcl"), Type: "file"}, nil
 	case wire.UnitLog:
 		return wire.UnitLogResult{Lines: []string{"agent: last words"}}, nil
@@ -318,6 +329,9 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 		a.ran = q.Argv
 		if a.copyFails && q.Argv[0] == "cp" {
 			return wire.RunResult{RC: 1, Stderr: "no space left"}, nil
+		}
+		if a.keys != nil {
+			return wire.RunResult{Stdout: strings.Join(a.keys, "\n") + "\n"}, nil
 		}
 		return wire.RunResult{Stdout: "/opt/nomad/server/keystore/a.json\n"}, nil
 	case wire.Stage:
@@ -354,6 +368,17 @@ func (a *fakeAgent) operation(request wire.Request) (any, error) {
 		return wire.HelloResult{Outcomes: a.left}, nil
 	}
 	return nil, fmt.Errorf("operation %s is not faked", request.Op())
+}
+
+// stop ends a server for good. One that raft counts on must not be stopped, and a late permission is refused.
+func (a *fakeAgent) stop(q wire.UnitControl) {
+	if a.server && a.running && !a.removed {
+		a.cluster.t.Errorf("%s was stopped while raft's configuration has it", a.name)
+	}
+	if a.server && a.running && q.Until == 0 {
+		a.cluster.t.Errorf("%s was stopped by a permission without an end", a.name)
+	}
+	a.running = false
 }
 
 func (a *fakeAgent) swap() wire.SwapOutcome {

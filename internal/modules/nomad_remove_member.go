@@ -35,7 +35,12 @@ func (r *removal) giveUp(ctx context.Context, l nomad.Leaver) error {
 				l.Host, r.call.Args.Duration("timeout"), nomad.Words(problems))
 		}
 		answers, reached := r.voters(ctx, l)
-		problems = r.against(l, answers, reached)
+		if problems = r.against(l, answers, reached); len(problems) == 0 {
+			var err error
+			if problems, err = r.keysMissing(ctx, l.Host); err != nil {
+				return fmt.Errorf("%s: nothing was removed: compare the keys that it has with those of the new servers: %w", l.Host, err)
+			}
+		}
 		if len(problems) > 0 {
 			r.voice.say("waiting until the cluster can spare " + l.Host + ": " + nomad.Words(problems))
 			if err := r.pause(ctx); err != nil {

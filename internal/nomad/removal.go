@@ -19,9 +19,7 @@ func MayRemove(q StopQuestion) []Problem {
 	if leader == nil {
 		return append(problems, Problem{Text: "no server says that it leads, so nothing is known of the quorum", Remedy: "repair the cluster first: drover health shows what is wrong"})
 	}
-	rest := q
-	rest.Answers = slices.Clone(q.Answers)
-	left, counted := countVoters(rest, leader)
+	left, counted := countVoters(q, leader)
 	problems = append(problems, counted...)
 	remaining := Voters(leader.Raft.Servers)
 	for _, server := range leader.Raft.Servers {
