@@ -101,6 +101,7 @@ func (r *rig) recoverOne() {
 			t.Fatal(err)
 		}
 	}
+	r.eventually("s1 to notice", 30*time.Second, func() bool { return !r.leads("s1") })
 	before := r.mainPID("s1")
 	a := r.recover("s1:s2")
 	wantAnswer(t, a, exitRefused, "s2: it is named as a survivor, and nothing is known of it", "--limit 'all:!s2'")
@@ -154,22 +155,29 @@ func (r *rig) recoverHeld() {
 	r.wantRecovered("s1", "s2")
 }
 
-// recoverKilled kills drover when both servers wait for its word: they come up by themselves, and the same command finds them well.
+// recoverKilled kills drover when both servers are stopped, one of them not yet ready to be started: they come up by themselves, and the same
+// command finds them well.
 func (r *rig) recoverKilled() {
 	t := r.t
 	r.stopServers("s1", "s2")
+	r.onHost("s2", "systemctl", "start", "nomad")
+	g := r.holdGap("s2")
 	args := []string{"recover", "--limit", "s1:s2", "--yes", "--timeout", "2", "--pause", "8"}
 	s := r.begin(args...)
-	for _, host := range []string{"s1", "s2"} {
-		r.eventually(host+" to wait", 30*time.Second, func() bool { return strings.Contains(r.swapRecord(host), `"paused"`) })
-	}
+	g.await()
+	r.eventually("s1 to wait", 10*time.Second, func() bool {
+		steps := r.swapRecord("s1")
+		return strings.Contains(steps, `"paused"`) && !strings.Contains(steps, `"starting"`)
+	})
 	s.kill()
 	for _, host := range []string{"s1", "s2"} {
 		if state := strings.TrimSpace(r.onHost(host, "sh", "-c", "systemctl is-active nomad || true")); state == "active" {
 			t.Errorf("%s is %s when drover was killed", host, state)
 		}
 	}
+	g.release()
 	r.eventually("the servers to come up by themselves", 40*time.Second, func() bool { return len(r.jobIDs("s1")) > 0 && len(r.jobIDs("s2")) > 0 })
+	r.onHost("s2", "sh", "-c", "rm -rf /etc/systemd/system/nomad.service.d; systemctl daemon-reload")
 	r.wantRecovered("s1", "s2")
 	before := r.pidsOf("s1", "s2")
 	a := r.run(args...)

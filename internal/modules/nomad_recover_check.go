@@ -135,6 +135,11 @@ const aliveWithin = 2 * time.Second
 // alive tries the addresses of servers that are to be given up: what accepts a connection is not dead.
 func (r *recovery) alive(ctx context.Context, survey nomad.RecoverSurvey) []string {
 	own := map[string]bool{}
+	for _, facts := range survey.Hosts {
+		if host, _, err := net.SplitHostPort(facts.RPC); err == nil {
+			own[host] = true // what it is shows on itself
+		}
+	}
 	addresses := map[string]string{} // with the survivor that knows it
 	for _, e := range survey.Evidence {
 		if host, _, err := net.SplitHostPort(e.Address); err == nil {

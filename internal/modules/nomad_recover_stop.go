@@ -21,7 +21,7 @@ func (r *recovery) stopAll(ctx context.Context) error {
 	}
 	defer end()
 	for {
-		r.say("making %d servers ready to be stopped", len(r.survivors))
+		r.say("making %s ready to be stopped", survivorsOf(len(r.survivors)))
 		permissions := make([]wire.SwapPrepareResult, len(r.survivors))
 		at := map[*survivor]int{}
 		for i, s := range r.survivors {
@@ -41,7 +41,7 @@ func (r *recovery) stopAll(ctx context.Context) error {
 			r.say("it took too long to make all ready, once more")
 			continue
 		}
-		r.say("stopping %d servers together, and copying server/ on each", len(r.survivors))
+		r.say("stopping %s, and copying server/", survivorsOf(len(r.survivors)))
 		return r.commitAll(ctx, permissions, at, prepared)
 	}
 }
@@ -76,7 +76,7 @@ func (r *recovery) commitAll(ctx context.Context, permissions []wire.SwapPrepare
 	if back != nil {
 		text = "and not all of the others could be started as they were: " + back.Error()
 	}
-	return fmt.Errorf("not all survivors could be stopped and copied: %w; %s; run again", failed, text)
+	return fmt.Errorf("not all survivors could be stopped and copied, %s; run again when the reason is removed: %w", text, failed)
 }
 
 // startAsBefore takes peers.json away from a stopped server and starts it.
@@ -103,7 +103,7 @@ func (s *survivor) goOn(ctx context.Context) error {
 
 // startAll starts all survivors together.
 func (r *recovery) startAll(ctx context.Context) error {
-	r.say("all are stopped and copied; starting %d servers together", len(r.survivors))
+	r.say("stopped and copied; starting %s", survivorsOf(len(r.survivors)))
 	if err := r.each(func(s *survivor) error { return s.goOn(ctx) }); err != nil {
 		return fmt.Errorf("not all survivors came up with the new raft configuration: %w; run again when the reason is removed", err)
 	}

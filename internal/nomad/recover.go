@@ -316,6 +316,7 @@ func (r *recoverer) losses() {
 			lost = append(lost, server.Address)
 		}
 	}
+	slices.Sort(lost)
 	majority := voters/2 + 1
 	switch {
 	case voters == 0:
