@@ -250,3 +250,34 @@ Nomad 1.10.5 runs everywhere, and everything has been well for 10 s.
 		t.Error(diff)
 	}
 }
+
+// Two federated regions have a leader each, and are judged one by one.
+func TestOverviewOfTwoRegions(t *testing.T) {
+	e, other := wellCluster(), wellCluster()
+	for i := range other.Hosts {
+		f := &other.Hosts[i]
+		f.Host, f.Region = "eu-"+f.Host, "eu"
+		e.Beside[f.Host] = Beside{}
+	}
+	cluster := &other.Clusters[0]
+	cluster.Region = "eu"
+	for i := range cluster.Answers {
+		answer := &cluster.Answers[i]
+		answer.Host, answer.View.Host, answer.View.Region = "eu-"+answer.Host, "eu-"+answer.View.Host, "eu"
+	}
+	for host, members := range cluster.Members {
+		for i := range members {
+			members[i].Name = strings.Replace(members[i].Name, ".global", ".eu", 1)
+		}
+		delete(cluster.Members, host)
+		cluster.Members["eu-"+host] = members
+	}
+	e.Hosts = append(e.Hosts, other.Hosts...)
+	e.Clusters = append(e.Clusters, *cluster)
+	overview := NewOverview(e)
+	wantFindings(t, "problems", overview.Problems, nil)
+	wantFindings(t, "notes", overview.Notes, nil)
+	if page := overview.Page(); len(overview.Servers) != 6 || !strings.Contains(page, "Region eu: eu-s3 leads") || !strings.Contains(page, "Region global: s3 leads") {
+		t.Error(page)
+	}
+}
