@@ -265,13 +265,14 @@ func TestOverviewOfTwoRegions(t *testing.T) {
 		answer := &cluster.Answers[i]
 		answer.Host, answer.View.Host, answer.View.Region = "eu-"+answer.Host, "eu-"+answer.View.Host, "eu"
 	}
+	told := map[string][]Member{}
 	for host, members := range cluster.Members {
 		for i := range members {
 			members[i].Name = strings.Replace(members[i].Name, ".global", ".eu", 1)
 		}
-		delete(cluster.Members, host)
-		cluster.Members["eu-"+host] = members
+		told["eu-"+host] = members
 	}
+	cluster.Members = told
 	e.Hosts = append(e.Hosts, other.Hosts...)
 	e.Clusters = append(e.Clusters, *cluster)
 	overview := NewOverview(e)
