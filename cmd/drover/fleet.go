@@ -97,6 +97,7 @@ func (f *fleet) connectionOptions(lock bool) connection.Options {
 		Run:         f.runID,
 		Holder:      f.holder,
 		Lock:        lock,
+		Free:        f.flags.unheld,
 		Warn: func(host, text string) {
 			f.s.warn("[%s] %s", host, text)
 		},

@@ -427,6 +427,10 @@ func (r *rig) lockedOut(p *pictures) {
 		return err == nil
 	})
 	r.refused(p, refusal{code: exitLocked, words: []string{"c2", "another run", fmt.Sprintf("(process %d)", first.command.Process.Pid), "wait for it to end"}})
+	r.refused(p, refusal{
+		command: func(*rig) []string { return []string{"plan", "--to", newVersion} },
+		code:    exitLocked, words: []string{"c2", "another run holds nomad.service", fmt.Sprintf("(process %d)", first.command.Process.Pid)}, not: []string{"Nothing stands in the way"},
+	})
 	first.kill()
 	r.onHost("c2", "rm", "/run/drover-test-holds")
 	// The lock dies with its holder.

@@ -17,6 +17,7 @@ import (
 
 func newPlanCommand(s streams) *cobra.Command {
 	u := &upgradeFlags{}
+	u.unheld = true
 	var enterprise bool
 	command := &cobra.Command{
 		Use:   "plan --to VERSION",
@@ -25,7 +26,8 @@ func newPlanCommand(s streams) *cobra.Command {
 expect, which risks are accepted, and everything that stands in the way with how to go on. It touches nothing but the agent's own
 directory on each host. Two plans of the same cluster are the same text, so that they can be compared.
 
-The exit code is 0 when there is nothing to do, 12 when there is, and 10 when something stands in the way.`,
+The exit code is 0 when there is nothing to do, 12 when there is, 10 when something stands in the way, and 11 when another run is at
+work on a host: it would make the plan untrue.`,
 		Example: `  drover plan -i hosts.ini --to 1.11.0
   drover plan -i hosts.ini --to 1.11.0 --servers --output json`,
 		Args: cobra.NoArgs,
