@@ -122,17 +122,22 @@ func (m *migration) mayRoll(ctx context.Context) (*Result, error) {
 	return &Result{Changed: waits, Message: m.step.Reason}, nil
 }
 
-// leaderRaft is raft's configuration, asked of another server than this one.
+// leaderRaft is raft's configuration as the leader has it. An election may be under way.
 func (m *migration) leaderRaft(ctx context.Context) (nomad.RaftConfiguration, error) {
-	client, err := m.leaderClient(ctx)
-	if err != nil {
-		return nomad.RaftConfiguration{}, fmt.Errorf("%s: nothing was touched: %w", m.call.Name, err)
+	patience := time.Now().Add(nomad.ElectionPatience)
+	for {
+		var raft nomad.RaftConfiguration
+		client, err := m.leaderClient(ctx)
+		if err == nil {
+			raft, err = nomad.AskRaft(ctx, client, false)
+		}
+		if err == nil || time.Now().After(patience) || wait.For(ctx, 2*pollEvery) != nil {
+			if err != nil {
+				err = fmt.Errorf("%s: nothing was touched: ask the leader for raft's configuration: %w", m.call.Name, err)
+			}
+			return raft, err
+		}
 	}
-	raft, err := nomad.AskRaft(ctx, client, false)
-	if err != nil {
-		return raft, fmt.Errorf("%s: nothing was touched: ask the leader for raft's configuration: %w", m.call.Name, err)
-	}
-	return raft, nil
 }
 
 // leaderClient reaches the leader, else another server that answers.
