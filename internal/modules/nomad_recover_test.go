@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MPL-2.0
+
+package modules
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"drover/internal/nomad"
+	"drover/internal/wire"
+)
+
+// recoverHost is a survivor that notes what it is asked, together with the others.
+type recoverHost struct {
+	name  string
+	fleet *recoverFleet
+	// fails is the operation that it cannot do.
+	fails string
+	// undone makes its transaction end without a pause.
+	undone bool
+}
+
+type recoverFleet struct {
+	mu  sync.Mutex
+	log []string
+}
+
+func (h *recoverHost) Name() string { return h.name }
+
+func (h *recoverHost) Call(_ context.Context, request wire.Request, _ io.Reader, reply any) error {
+	h.fleet.mu.Lock()
+	h.fleet.log = append(h.fleet.log, request.Op()+" "+h.name)
+	h.fleet.mu.Unlock()
+	if request.Op() == h.fails {
+		return errors.New("the disk is full")
+	}
+	var answer any = struct{}{}
+	switch request.(type) {
+	case wire.SwapPrepare:
+		answer = wire.SwapPrepareResult{Token: h.name}
+	case wire.SwapCommit:
+		answer = wire.SwapOutcome{ID: h.name, State: wire.SwapRunning, Paused: true, Backup: "/opt/nomad/server.drover-backup-" + h.name}
+		if h.undone {
+			answer = wire.SwapOutcome{ID: h.name, State: wire.SwapReverted, Error: "copy: no space"}
+		}
+	case wire.SwapContinue:
+		answer = wire.SwapOutcome{ID: h.name, State: wire.SwapDone}
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, reply)
+}
+
+func (h *recoverHost) Receive(context.Context, wire.Request, any, io.Writer) error {
+	return errors.New("not faked")
+}
+
+func (h *recoverHost) Dial(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("not faked")
+}
+
+// recoveryOf is a recovery of three survivors, as far as their stop and start.
+func recoveryOf(change func(hosts []*recoverHost)) (*recovery, *recoverFleet) {
+	fleet := &recoverFleet{}
+	hosts := []*recoverHost{{name: "s1", fleet: fleet}, {name: "s2", fleet: fleet}, {name: "s3", fleet: fleet}}
+	if change != nil {
+		change(hosts)
+	}
+	call := &Call{Run: Run{}}
+	r := &recovery{cluster: newCluster(call), voice: voice{call: call}}
+	for _, host := range hosts {
+		own := &Call{Name: host.name, Host: host}
+		m := &migration{swap: &swap{cluster: newCluster(own), voice: voice{call: own}}}
+		m.facts = nomad.HostFacts{Host: host.name, DataDir: "/opt/nomad", Unit: "nomad.service"}
+		r.survivors = append(r.survivors, &survivor{migration: m})
+	}
+	return r, fleet
+}
+
+// first is where the first line of an operation is; -1: nowhere.
+func (f *recoverFleet) first(op string) int {
+	return slices.IndexFunc(f.log, func(line string) bool { return strings.HasPrefix(line, op+" ") })
+}
+
+func (f *recoverFleet) count(op string) int {
+	n := 0
+	for _, line := range f.log {
+		if strings.HasPrefix(line, op+" ") {
+			n++
+		}
+	}
+	return n
+}
+
+// No survivor is stopped before all are ready, and none is started before all are stopped and have their files.
+func TestRecoverTogether(t *testing.T) {
+	r, fleet := recoveryOf(nil)
+	if err := r.stopAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if fleet.first("swap_commit") != 3 || fleet.count("swap_commit") != 3 || fleet.count("swap_continue") != 0 {
+		t.Errorf("until all are stopped: %q", fleet.log)
+	}
+	if err := r.startAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if fleet.first("swap_continue") != 6 || fleet.count("swap_continue") != 3 || fleet.count("file") != 0 {
+		t.Errorf("in all: %q", fleet.log)
+	}
+	if got := r.backups(); len(got) != 3 {
+		t.Errorf("backups %q", got)
+	}
+}
+
+func TestRecoverHeldUp(t *testing.T) {
+	for _, test := range []struct {
+		name            string
+		change          func(hosts []*recoverHost)
+		commits, starts int
+		want            string
+	}{
+		{"one cannot be made ready", func(hosts []*recoverHost) { hosts[1].fails = "swap_prepare" }, 0, 0, "nothing was stopped: prepare the swap on s2"},
+		{"one cannot be copied", func(hosts []*recoverHost) { hosts[1].undone = true }, 3, 2, "the others were started again as they were"},
+		{"the word to stop is lost on one", func(hosts []*recoverHost) { hosts[2].fails = "swap_commit" }, 3, 2, "the others were started again as they were"},
+		{"one cannot be started as it was", func(hosts []*recoverHost) { hosts[1].undone, hosts[2].fails = true, "file" }, 3, 1, "not all of the others could be started as they were: s3: remove /opt/nomad/server/raft/peers.json"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, fleet := recoveryOf(test.change)
+			err := r.stopAll(t.Context())
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+			if fleet.count("swap_commit") != test.commits || fleet.count("swap_continue") != test.starts {
+				t.Errorf("%q", fleet.log)
+			}
+			// Nobody is started with the new raft configuration: its file goes first.
+			for i, line := range fleet.log {
+				if host, started := strings.CutPrefix(line, "swap_continue "); started && !slices.Contains(fleet.log[:i], "file "+host) {
+					t.Errorf("%s was started with its peers.json: %q", host, fleet.log)
+				}
+			}
+		})
+	}
+}
