@@ -3,14 +3,18 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,7 +23,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	diff "github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"drover/internal/lab"
@@ -40,7 +44,6 @@ var movesByItself = []string{
 	"opt/nomad/server", // raft's log and the keyring; the index tells whether they were written to
 	"opt/nomad/client", // the client's database
 	"opt/nomad/alloc",  // logs of tasks
-	"tmp/snapshot",     // by way of which the leader makes a snapshot, before the new binary is staged
 }
 
 // pictures remembers the content of files by their inode and ctime, which the kernel moves at every change and nobody
@@ -151,8 +154,8 @@ const (
 	lastIndex  = "last log index"
 )
 
-// cluster is the end of raft's log, and how the servers see each client. A client writes by itself when it registers, and the servers
-// when they miss one: those entries, after the index since, are left out of account.
+// cluster is the end of raft's log, and how the servers see each client. What the cluster writes by itself, after the index since, is
+// left out of account; anything else is named.
 func (p *pictures) cluster(t testing.TB, since uint64) map[string]string {
 	t.Helper()
 	view := map[string]string{}
@@ -175,19 +178,70 @@ func (p *pictures) cluster(t testing.TB, since uint64) map[string]string {
 	var nodes []struct {
 		Name, SchedulingEligibility string
 		Drain                       bool
-		ModifyIndex                 uint64
 	}
 	if err := p.r.lab.Call(t.Context(), speaker, "GET", "/v1/nodes?stale", nil, &nodes); err != nil {
 		t.Fatalf("ask %s about the clients: %v", speaker, err)
 	}
 	for _, node := range nodes {
 		view["client "+node.Name] = fmt.Sprintf("%s, drains: %t", node.SchedulingEligibility, node.Drain)
-		if since > 0 && node.ModifyIndex > since {
-			last--
+	}
+	if since > 0 && last > since {
+		for _, entry := range p.entries(t, speaker, since) {
+			if slices.Contains(writtenByItself, entry.kind()) {
+				last--
+			} else {
+				view[fmt.Sprintf("entry %d", entry.Index)] = entry.kind()
+			}
 		}
 	}
 	view[lastIndex] = fmt.Sprint(last)
 	return view
+}
+
+// writtenByItself are the entries of raft's log that an idle cluster makes: the leader waits for a barrier at each reconciliation, once a
+// minute; a client registers again when it finds something new about its host; and its status changes when it misses heartbeats.
+var writtenByItself = []string{"LogBarrier", "NodeRegisterRequestType", "NodeUpdateStatusRequestType", "UpsertNodeEventsType"}
+
+// logEntry is a line of `nomad operator raft logs`.
+type logEntry struct {
+	LogType, CommandType string
+	Index                uint64
+}
+
+func (e logEntry) kind() string { return cmp.Or(e.CommandType, e.LogType) }
+
+// entries reads a copy of a server's log, after an index.
+func (p *pictures) entries(t testing.TB, host string, since uint64) []logEntry {
+	t.Helper()
+	copied := filepath.Join(t.TempDir(), "raft.db")
+	text, err := os.ReadFile(p.r.path(host, "opt/nomad/server/raft/raft.db"))
+	if err == nil {
+		err = os.WriteFile(copied, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := lab.Nomad(t.Context(), p.r.lab.Options().Version, "", p.r.lab.Options().Dirs.Cache, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), program, "operator", "raft", "logs", copied)
+	command.Env = []string{}
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("read the log of %s: %v", host, err)
+	}
+	var after []logEntry
+	for decoder := json.NewDecoder(bytes.NewReader(out)); decoder.More(); {
+		var entry logEntry
+		if err := decoder.Decode(&entry); err != nil {
+			t.Fatalf("read the log of %s: %v", host, err)
+		}
+		if entry.Index > since {
+			after = append(after, entry)
+		}
+	}
+	return after
 }
 
 // files walks what was written on a host since its root was shared with others, which is every file that can have changed.
@@ -291,8 +345,8 @@ func (p *pictures) want(t testing.TB, before picture) {
 	}
 	after := p.take(t, since)
 	for _, host := range slices.Sorted(maps.Keys(before)) {
-		if diff := cmp.Diff(before[host], after[host]); diff != "" {
-			t.Errorf("%s was touched (-before +after):\n%s", host, diff)
+		if changes := diff.Diff(before[host], after[host]); changes != "" {
+			t.Errorf("%s was touched (-before +after):\n%s", host, changes)
 		}
 	}
 }
