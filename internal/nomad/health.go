@@ -74,6 +74,7 @@ func (e ServerExpectation) settled(seen ServerEvidence) ServerExpectation {
 	if seen.RaftError != "" || len(seen.Raft.Servers) == 0 {
 		return e
 	}
+	e = e.rejoined(seen)
 	var servers []RaftServer
 	for _, member := range seen.Raft.Servers {
 		i := slices.IndexFunc(e.Servers, func(s RaftServer) bool { return s.ID == member.ID && s.Address == member.Address })
@@ -89,6 +90,22 @@ func (e ServerExpectation) settled(seen ServerEvidence) ServerExpectation {
 		}
 	}
 	e.Servers = servers
+	return e
+}
+
+// rejoined expects a vote of a server that raft had dropped before it was repaired: autopilot takes out one that is dead for long, and gives
+// it a vote again when it has been back for some 10 s.
+func (e ServerExpectation) rejoined(seen ServerEvidence) ServerExpectation {
+	view := &seen.Own.View
+	if seen.Own.Error != "" || len(e.Servers) == 0 || slices.ContainsFunc(e.Servers, view.is) {
+		return e
+	}
+	own := RaftServer{ID: view.ServerID, Address: view.RPC}
+	if i := slices.IndexFunc(seen.Raft.Servers, func(m RaftMember) bool { return view.is(m.RaftServer) }); i >= 0 {
+		own = seen.Raft.Servers[i].RaftServer
+	}
+	own.Voter = true
+	e.Servers = append(slices.Clone(e.Servers), own)
 	return e
 }
 

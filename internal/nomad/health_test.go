@@ -55,6 +55,14 @@ func TestServerHealthy(t *testing.T) {
 		{"3: nothing applied yet", func(_ *ServerExpectation, s *ServerEvidence) {
 			s.Own.View.Raft.Commit, s.Own.View.Raft.Applied = 0, 0
 		}, "must reach 50"},
+		{"4: back after raft had dropped it", func(e *ServerExpectation, _ *ServerEvidence) { e.Servers = e.Servers[1:] }, ""},
+		{"4: back, and without a vote yet", func(e *ServerExpectation, s *ServerEvidence) {
+			e.Servers, s.Raft.Servers[0].Voter = e.Servers[1:], false
+		}, "voter: false"},
+		{"4: back, and not in raft yet", func(e *ServerExpectation, s *ServerEvidence) {
+			e.Servers, s.Raft.Servers = e.Servers[1:], s.Raft.Servers[1:]
+			s.Own.View.Raft.Servers = e.Servers
+		}, "is missing"},
 		{"4: vote lost", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers[0].Voter = false }, "voter: false"},
 		{"4: removed", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers = s.Raft.Servers[1:] }, "is missing"},
 		{"2: peers without a vote", func(e *ServerExpectation, s *ServerEvidence) {

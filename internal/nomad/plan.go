@@ -151,6 +151,7 @@ func (p *Plan) Verdict() string {
 // NewPlan works out the upgrade of a surveyed cluster: servers first, those that do not vote before voters and the
 // leader last, then clients. All problems are found, not only the first. The same survey gives the same plan.
 func NewPlan(survey Survey, target Version, options Options) Plan {
+	survey.Hosts = settledHosts(survey.Hosts)
 	p := planner{plan: emptyPlan(target, survey.Further), target: target, options: options, clusters: survey.clusters()}
 	p.steps(survey)
 	p.release()
@@ -159,6 +160,7 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 	p.inventory(survey)
 	p.nodes(survey)
 	p.quorum(survey)
+	p.untouchedServers(survey)
 	p.clientsAhead()
 	p.oldClients(survey)
 	p.notes(survey)
@@ -232,6 +234,9 @@ func (s *Survey) state(facts HostFacts) ServerState {
 		Host: facts.Host, ID: facts.ServerID, Version: facts.VersionRunning, Leader: facts.Leader, Protocol: facts.RaftProtocol,
 		Voter: facts.Voter, Down: !facts.Running || facts.CrashLooping,
 	}
+	if s.outOfRaft(&facts) {
+		state.Voter = false // what it says itself is of the time before
+	}
 	view := AgentView{ServerID: facts.ServerID, RPC: facts.RPC}
 	for _, member := range s.Raft.Servers {
 		if view.is(member.RaftServer) {
@@ -278,16 +283,18 @@ func (p *planner) continues(survey Survey) {
 	var done, all [2]int
 	versions := map[string][]string{}
 	for _, facts := range sortFacts(survey.Hosts) {
-		if !facts.Running || facts.Role == "none" {
+		if facts.Role == "none" {
 			continue
 		}
 		kind := 1
 		if facts.Server {
 			kind = 0
+		}
+		if facts.Server && facts.Running {
 			versions[facts.VersionRunning.String()] = append(versions[facts.VersionRunning.String()], facts.Host)
 		}
 		all[kind]++
-		if facts.VersionRunning.Same(p.target) {
+		if facts.Running && facts.VersionRunning.Same(p.target) {
 			done[kind]++
 		}
 	}

@@ -85,10 +85,7 @@ func (s *Survey) nodeIsHost(node NodeSummary, host string) bool {
 
 // seen tells whether a server of the cluster is one of the hosts that could be asked.
 func (s *Survey) seen(member *RaftMember) bool {
-	return slices.ContainsFunc(s.Hosts, func(f HostFacts) bool {
-		view := AgentView{ServerID: f.ServerID, RPC: f.RPC}
-		return f.Server && (view.is(member.RaftServer) || f.RPC != "" && f.RPC == member.Address || member.Node == f.NodeName+"."+f.Region)
-	})
+	return slices.ContainsFunc(s.Hosts, func(f HostFacts) bool { return f.isServer(member) })
 }
 
 // memberAt finds the server that an unreachable host is, by the node's name or by its address; nil when it is none, or one
@@ -188,7 +185,12 @@ func (p *planner) twoClusters(survey Survey) {
 		}
 		view := AgentView{ServerID: facts.ServerID, RPC: facts.RPC}
 		member := slices.ContainsFunc(survey.Raft.Servers, func(m RaftMember) bool { return view.is(m.RaftServer) || m.Address == facts.RPC })
-		if !member {
+		switch {
+		case member:
+		case survey.known(&facts):
+			p.refuse(facts.Host, "wait some 20 s until it votes again, and run again; if it does not, see its log: journalctl -u "+facts.Unit,
+				"this server runs, and raft has dropped it: it was away for long, or has only just been started")
+		default:
 			p.refuse(facts.Host, "remove it from the inventory, or upgrade each cluster with its own inventory", "this server is not in the raft configuration of the cluster that the other servers form")
 		}
 	}
@@ -373,7 +375,7 @@ func (p *planner) acceptedDown(survey Survey, name string, accept func(flag, for
 		known = append(known, facts.Host)
 		if name == facts.Host || name == facts.NodeName {
 			if facts.Answers {
-				accept(flag, "%s answers; it is upgraded like the others, and its vote is not waited for", facts.Host)
+				p.refuse("", "take it out of --accept-down", "--accept-down names %s, and %s is alive: it answers", name, facts.Host)
 			} else {
 				accept(flag, "%s counts as dead", facts.Host)
 			}
@@ -389,8 +391,13 @@ func (p *planner) acceptedDown(survey Survey, name string, accept func(flag, for
 		p.refuse("", remedy, "--accept-down names %s, and the cluster has no such server", name)
 		return
 	}
+	if member := survey.named(name); member != nil && !survey.seen(member) && survey.alive(member) != "" {
+		p.refuse("", "add its host to the inventory, reachable from here; if it has died this minute, run again when gossip has noticed",
+			"--accept-down names %s, and %s", name, survey.alive(member))
+		return
+	}
 	voters := p.voters(survey)
-	accept(flag, "counts as dead: %d of %d voters are left, and %d are needed", voters-len(survey.votersUnasked()), voters, voters/2+1)
+	accept(flag, "counts as dead: %d of %d voters are left, and %d are needed", voters-len(p.votersUnasked(survey)), voters, voters/2+1)
 }
 
 // someHosts names a few hosts, and how many more there are.

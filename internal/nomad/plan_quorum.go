@@ -32,7 +32,7 @@ func (p *planner) quorum(survey Survey) {
 		return
 	}
 	led := slices.ContainsFunc(survey.Hosts, func(f HostFacts) bool { return f.Server && f.Leader })
-	missing := slices.Sorted(slices.Values(append(survey.votersUnasked(), p.votersDown(survey)...)))
+	missing := slices.Sorted(slices.Values(append(p.votersUnasked(survey), p.votersDown(survey)...)))
 	voters := p.voters(survey)
 	left, majority := voters-len(missing)-1, voters/2+1
 	switch {
@@ -43,8 +43,8 @@ func (p *planner) quorum(survey Survey) {
 	case led && voters > 2 && left < majority && p.stopsVoter(survey):
 		p.refuse("", "repair the servers that cannot be reached or do not answer first",
 			"stopping one more server would leave %d of %d voters, and the cluster needs %d: %s", left, voters, majority, someHosts(missing))
-	case voters == 2 && !p.options.Outage && p.wantsVoter():
-		p.refuse("", "add a third server, or accept that the control plane pauses with --accept-outage", "two servers have no spare vote")
+	default:
+		p.spareVote(survey, voters)
 	}
 }
 
@@ -58,12 +58,21 @@ func (s *Survey) leaderUnasked() string {
 	return ""
 }
 
-// votersUnasked are the servers of the cluster that could not be asked; nothing here can repair those.
-func (s *Survey) votersUnasked() []string {
+// votersUnasked are the servers of the cluster that could not be asked, those included that count as dead and that the inventory has not;
+// nothing here can repair them.
+func (p *planner) votersUnasked(survey Survey) []string {
 	var unasked []string
-	for host := range s.Unreachable {
-		if member := s.memberAt(host); member != nil && member.Voter {
+	listed := map[string]bool{}
+	for host := range survey.Unreachable {
+		if member := survey.memberAt(host); member != nil && member.Voter {
 			unasked = append(unasked, host+" cannot be asked")
+			listed[member.ID] = true
+		}
+	}
+	for i := range survey.Raft.Servers {
+		member := &survey.Raft.Servers[i]
+		if member.Voter && !listed[member.ID] && !survey.seen(member) && p.acceptsDown(survey, member) {
+			unasked = append(unasked, member.name()+" is not in the inventory")
 		}
 	}
 	return unasked
@@ -126,6 +135,9 @@ func (p *planner) pauses(survey Survey) {
 		}
 	}
 	voters := p.voters(survey)
+	if _, starts, _ := p.returning(survey); starts {
+		voters++ // it votes again before any other is stopped
+	}
 	add := func(format string, args ...any) { p.plan.Pauses = append(p.plan.Pauses, fmt.Sprintf(format, args...)) }
 	for _, step := range p.plan.Steps {
 		if step.Action != ActionUpgrade || !step.server() {

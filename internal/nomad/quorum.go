@@ -166,7 +166,7 @@ func countVoters(q StopQuestion, leader *AgentView) (left int, problems []Proble
 		switch {
 		case reason == "":
 			left++
-		case !q.Accepted.down(answer.Host, answer.View.NodeName, server.ID, server.Address):
+		case answer.Error == "" || !q.Accepted.down(answer.Host, answer.View.NodeName, server.ID, server.Address): // one that answers is not dead
 			problems = append(problems, Problem{Host: answer.Host, Text: reason})
 		}
 	}

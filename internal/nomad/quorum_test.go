@@ -58,6 +58,10 @@ func TestMayStop(t *testing.T) {
 		{"other does not answer", 3, func(q *StopQuestion) { fail(q.Answers, 1) }, "does not answer for itself"},
 		{"other does not answer, five", 5, func(q *StopQuestion) { fail(q.Answers, 1) }, "does not answer for itself"},
 		{"accepted down, five", 5, func(q *StopQuestion) { fail(q.Answers, 1); q.Accepted.Down = []string{"s2"} }, ""},
+		{"accepted down, and it lives", 5, func(q *StopQuestion) {
+			q.Answers[1].View.Raft.LastContact = Never
+			q.Accepted.Down = []string{"s2"}
+		}, "has not heard from the leader"},
 		{"accepted down, three", 3, func(q *StopQuestion) { fail(q.Answers, 1); q.Accepted.Down = []string{"s2"} }, "would leave 1 of 3"},
 		{"outage accepted does not loosen three", 3, func(q *StopQuestion) { fail(q.Answers, 1); q.Accepted = Accepted{Down: []string{"s2"}, Outage: true} }, "would leave 1 of 3"},
 		{"old answer", 3, func(q *StopQuestion) { q.Answers[1].View.Asked = now.Add(-1100 * time.Millisecond) }, "only one of the last second counts"},
