@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -50,9 +51,15 @@ func nomadAgent(ctx context.Context, c *call, request wire.Agent) (wire.AgentRes
 
 func (a *Agent) describeBinary(ctx context.Context, m *manager, s service, result *wire.AgentResult) error {
 	t, err := installed(s)
+	if missing := (*wire.Error)(nil); errors.As(err, &missing) && s.LoadState == "loaded" && s.ExecStartPath != "" {
+		// Whose agent it is, what still runs and its configuration are worth knowing all the same.
+		result.Binary, result.Refusals = s.ExecStartPath, []*wire.Error{missing}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
+	result.Refusals = a.refusals(ctx, s, t)
 	result.Binary, result.Link = t.file, t.link
 	if result.BinaryStat, err = statPath(t.file, true); err != nil {
 		return err

@@ -73,6 +73,9 @@ func (a *Agent) startable(ctx context.Context, m *manager, s service, request wi
 	if err := refuseContainer(s); err != nil {
 		return target{}, err
 	}
+	if err := refuseManual(s); err != nil {
+		return target{}, err
+	}
 	return installed(s)
 }
 

@@ -19,6 +19,16 @@ func (p properties) flag(name string) bool {
 	return flag
 }
 
+// firstSet is the first of some flags that is set; "" when none is.
+func (p properties) firstSet(names ...string) string {
+	for _, name := range names {
+		if p.flag(name) {
+			return name
+		}
+	}
+	return ""
+}
+
 func (p properties) list(name string) []string {
 	list, _ := p[name].([]string)
 	return list

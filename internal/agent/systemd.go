@@ -87,6 +87,7 @@ func (m *manager) service(ctx context.Context, name string) (service, error) {
 			DropInPaths: p.list("DropInPaths"), NeedDaemonReload: p.flag("NeedDaemonReload"),
 			ExecStartPre:     len(p.commands("ExecStartPre")) > 0,
 			ExecStop:         len(p.commands("ExecStop")) > 0,
+			RefuseManual:     p.firstSet("RefuseManualStop", "RefuseManualStart"),
 			TimeoutStartUSec: p.number("TimeoutStartUSec"), TimeoutStopUSec: p.number("TimeoutStopUSec"),
 			ActiveEnterUSec: p.number("ActiveEnterTimestamp"),
 		},

@@ -75,8 +75,22 @@ func installed(s service) (target, error) {
 		return target{}, failure(wire.KindInvalid, "%s has no ExecStart", s.Name)
 	}
 	t, err := resolve(s.ExecStartPath)
+	if errors.Is(err, fs.ErrNotExist) {
+		return target{}, nowhere(s, err)
+	}
 	if err != nil {
 		return target{}, fmt.Errorf("the program of %s: %w", s.Name, err)
 	}
 	return t, nil
+}
+
+// nowhere says that a unit's program is not there, and what is missing on the way to it.
+func nowhere(s service, err error) error {
+	missing := failure(wire.KindInvalid, "ExecStart of %s names %s, which does not exist", s.Name, s.ExecStartPath)
+	var at *fs.PathError
+	if errors.As(err, &at) && at.Path != s.ExecStartPath {
+		missing.Message = fmt.Sprintf("ExecStart of %s names %s, which leads to %s, and that does not exist", s.Name, s.ExecStartPath, at.Path)
+	}
+	missing.Hint = "put the Nomad binary there, or name the right one in ExecStart and reload systemd"
+	return missing
 }

@@ -69,9 +69,9 @@ func describe(f nomad.HostFacts) string {
 	}
 	switch {
 	case !f.Running:
-		text += ", not running, " + f.VersionDisk.String() + " on disk"
+		text += ", not running, " + onDisk(f)
 	case !f.ExeCurrent:
-		text += ", runs " + f.VersionRunning.String() + " with " + f.VersionDisk.String() + " on disk"
+		text += ", runs " + f.VersionRunning.String() + " with " + onDisk(f)
 	default:
 		text += ", " + f.VersionRunning.String()
 	}
@@ -84,9 +84,16 @@ func describe(f nomad.HostFacts) string {
 	return text
 }
 
+func onDisk(f nomad.HostFacts) string {
+	if !f.VersionDisk.Known() {
+		return "no Nomad that tells its version on disk"
+	}
+	return f.VersionDisk.String() + " on disk"
+}
+
 // look finds out everything about one host's agent.
 func (c *cluster) look(ctx context.Context, name string) (nomad.HostFacts, error) {
-	facts := nomad.HostFacts{Host: name, Unit: c.unit(name), Role: "none", ConfigFiles: []string{}, Listening: []string{}, RaftServers: []nomad.RaftServer{}, SharedBy: []string{}, KnownServers: []string{}, Environment: []string{}, Settings: []nomad.Setting{}}
+	facts := nomad.HostFacts{Host: name, Unit: c.unit(name), Role: "none", ConfigFiles: []string{}, Listening: []string{}, RaftServers: []nomad.RaftServer{}, SharedBy: []string{}, KnownServers: []string{}, Environment: []string{}, Settings: []nomad.Setting{}, Refusals: []nomad.Problem{}}
 	host, err := c.host(ctx, name)
 	if err != nil {
 		return facts, err
@@ -141,6 +148,9 @@ func setAgent(f *nomad.HostFacts, agent wire.AgentResult) {
 		ExecStop: agent.Unit.ExecStop,
 	}
 	f.Package, f.Link, f.SharedBy, f.ReadOnly = agent.Package, agent.Link, nonNil(agent.SharedBy), agent.ReadOnly
+	for _, refused := range agent.Refusals {
+		f.Refusals = append(f.Refusals, nomad.Problem{Text: refused.Message, Remedy: refused.Hint})
+	}
 	f.StageFreeBytes, f.Environment = agent.StageFreeBytes, nonNil(agent.Environment)
 }
 

@@ -141,8 +141,11 @@ func (in *installation) configFiles() []string {
 // survey looks at the host before anything is written: there means that this very agent is installed, and has been started at least once.
 func (in *installation) survey(ctx context.Context) (there bool, err error) {
 	agent, err := agentOf(ctx, in.call.Host, in.unit)
-	if err == nil {
+	if err == nil && agent.BinaryStat.Exists {
 		return in.compare(ctx, agent)
+	}
+	if err == nil {
+		return false, refuse("%s: %s is there and its program %s is not, so nothing was changed; remove the unit, or repair it", in.call.Name, in.unit, agent.Binary)
 	}
 	if !wire.IsKind(err, wire.KindNotFound) {
 		return false, fmt.Errorf("look at %s on %s (nothing was changed): %w", in.unit, in.call.Name, err)

@@ -157,6 +157,7 @@ func installFleet() diskFleet {
 				"/opt/nomad/client/":                "",
 			},
 			agent: &wire.AgentResult{
+				BinaryStat: wire.StatResult{Exists: true},
 				Unit: wire.UnitState{
 					Name: "nomad.service", ExecStartPath: "/usr/bin/nomad", User: "nomad", FragmentPath: "/lib/systemd/system/nomad.service", EnvironmentFiles: []string{"/etc/nomad.d/nomad.env"},
 				},
@@ -256,7 +257,7 @@ func TestNomadInstallOwnFiles(t *testing.T) {
 func TestNomadInstallRefuses(t *testing.T) {
 	there := func(change func(*wire.AgentResult)) func(diskFleet) {
 		return func(f diskFleet) {
-			agent := wire.AgentResult{Unit: wire.UnitState{ExecStartPath: "/usr/bin/nomad"}, BinaryVersion: "Nomad v1.11.0", DataDir: "/opt/nomad", Running: true}
+			agent := wire.AgentResult{BinaryStat: wire.StatResult{Exists: true}, Unit: wire.UnitState{ExecStartPath: "/usr/bin/nomad"}, BinaryVersion: "Nomad v1.11.0", DataDir: "/opt/nomad", Running: true}
 			change(&agent)
 			f["h1"].agent = &agent
 		}

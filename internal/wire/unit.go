@@ -33,8 +33,9 @@ type UnitState struct {
 	NeedDaemonReload bool     `json:"need_daemon_reload"`
 	ExecStart        []string `json:"exec_start,omitempty"` // argv of the first command
 	ExecStartPath    string   `json:"exec_start_path,omitempty"`
-	ExecStartPre     bool     `json:"exec_start_pre"` // there is one, so a start takes longer than the agent itself
-	ExecStop         bool     `json:"exec_stop"`      // there is one, which a stop runs before it sends any signal
+	ExecStartPre     bool     `json:"exec_start_pre"`          // there is one, so a start takes longer than the agent itself
+	ExecStop         bool     `json:"exec_stop"`               // there is one, which a stop runs before it sends any signal
+	RefuseManual     string   `json:"refuse_manual,omitempty"` // RefuseManualStart or RefuseManualStop where the unit has it set
 	EnvironmentFiles []string `json:"environment_files,omitempty"`
 	TimeoutStartUSec uint64   `json:"timeout_start_usec"`
 	TimeoutStopUSec  uint64   `json:"timeout_stop_usec"`
@@ -112,7 +113,7 @@ type AgentResult struct {
 	// ExeVersion is what the running image itself prints for `version` (run through /proc/PID/exe).
 	ExeVersion string `json:"exe_version,omitempty"`
 	StartTicks uint64 `json:"start_ticks"` // field 22 of /proc/PID/stat
-	// Binary is the file that the next start will run (ExecStart, symlinks resolved).
+	// Binary is the file that the next start will run (ExecStart, symlinks resolved; as ExecStart has it where that leads nowhere).
 	Binary        string     `json:"binary"`
 	BinaryStat    StatResult `json:"binary_stat"`
 	BinaryVersion string     `json:"binary_version,omitempty"` // first line of `BINARY version`
@@ -122,6 +123,8 @@ type AgentResult struct {
 	Package string `json:"package,omitempty"`
 	// SharedBy are other agents that run Binary or would at their next start: "nomad-b.service (process 812)".
 	SharedBy []string `json:"shared_by,omitempty"`
+	// Refusals are what else keeps a swap from exchanging Binary as things are, each with its hint.
+	Refusals []*Error `json:"refusals,omitempty"`
 	// ReadOnly says that the filesystem of Binary is mounted read-only.
 	ReadOnly bool `json:"read_only,omitempty"`
 	// Environment are the names, never the values, of the variables that the unit sets, sorted.
