@@ -185,6 +185,9 @@ func (p *planner) signal(facts HostFacts, step *Step) {
 
 // binary refuses hosts on which the new binary cannot be put in the old one's place.
 func (p *planner) binary(facts HostFacts) {
+	for _, refused := range facts.Refusals {
+		p.exclude(facts.Host, refused.Remedy, "%s", refused.Text)
+	}
 	if len(facts.SharedBy) > 0 {
 		p.exclude(facts.Host, "give each agent a binary of its own: copy it, and name the copy in the ExecStart of its unit", "other agents run the same file %s, and would change with it: %s", facts.Binary, strings.Join(facts.SharedBy, ", "))
 	}

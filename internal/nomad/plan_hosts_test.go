@@ -19,9 +19,13 @@ func TestPlanRefusals(t *testing.T) {
 	}{
 		"a shared binary":    {func(s *Survey) { s.of("c1").SharedBy = []string{"nomad-b.service (process 812)"} }, "1.11.0", "c1: other agents run the same file /usr/bin/nomad, and would change with it: nomad-b.service (process 812)", "c1"},
 		"a read-only system": {func(s *Survey) { s.of("c2").ReadOnly = true }, "1.11.0", "c2: the filesystem of /usr/bin/nomad is mounted read-only", "c2"},
-		"a container":        {func(s *Survey) { s.of("c2").UnitSettings.ExecStart = []string{"/usr/bin/docker", "run", "nomad"} }, "1.11.0", "c2: Nomad runs in a container there (nomad.service starts docker)", "c2"},
-		"an unusable unit":   {func(s *Survey) { s.of("s1").UnitSettings.Systemd = false }, "1.11.0", "s1: systemd has no usable definition of nomad.service", "s1"},
-		"no unit at all":     {func(s *Survey) { *s.of("c1") = HostFacts{Host: "c1", Unit: "nomad.service", Role: "none"} }, "1.11.0", "c1: there is no unit nomad.service", "c1"},
+		"a wrapper": {func(s *Survey) {
+			s.of("c2").Refusals = []Problem{{Text: "nomad.service starts /usr/bin/dash, which is not a Nomad binary, so it cannot be replaced by one", Remedy: "let ExecStart of the unit name the Nomad binary itself"}}
+			s.of("c2").VersionDisk, s.of("c2").Package = Version{}, "dash (dpkg)"
+		}, "1.11.0", "c2: nomad.service starts /usr/bin/dash, which is not a Nomad binary, so it cannot be replaced by one (let ExecStart of the unit name the Nomad binary itself", "c2"},
+		"a container":      {func(s *Survey) { s.of("c2").UnitSettings.ExecStart = []string{"/usr/bin/docker", "run", "nomad"} }, "1.11.0", "c2: Nomad runs in a container there (nomad.service starts docker)", "c2"},
+		"an unusable unit": {func(s *Survey) { s.of("s1").UnitSettings.Systemd = false }, "1.11.0", "s1: systemd has no usable definition of nomad.service", "s1"},
+		"no unit at all":   {func(s *Survey) { *s.of("c1") = HostFacts{Host: "c1", Unit: "nomad.service", Role: "none"} }, "1.11.0", "c1: there is no unit nomad.service", "c1"},
 		"a full disk": {func(s *Survey) {
 			s.Short = map[string]LookFailure{"s2": {Text: "not enough space"}}
 			s.of("s2").Architecture = "x86_64"
