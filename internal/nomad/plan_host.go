@@ -44,7 +44,7 @@ func (p *planner) host(survey Survey, facts HostFacts, server ServerState) {
 		p.upgrade(facts, &step)
 	}
 	if step.Action == ActionUpgrade {
-		p.tell(facts, &step)
+		p.tell(survey, facts, &step)
 	}
 	p.plan.Steps = append(p.plan.Steps, step)
 }
@@ -97,14 +97,17 @@ func (p *planner) upgrade(facts HostFacts, step *Step) {
 }
 
 // tell warns of what is peculiar about a host that is upgraded.
-func (p *planner) tell(facts HostFacts, step *Step) {
+func (p *planner) tell(survey Survey, facts HostFacts, step *Step) {
 	if facts.Package != "" {
 		p.warn(facts.Host, "the package %s owns the binary: a later upgrade, downgrade or repair of the package may replace it", facts.Package)
 	}
 	if step.Disk.Compare(p.target) > 0 {
 		p.warn(facts.Host, "%s lies on disk and does not run yet; it is replaced by %s", step.Disk, p.target)
 	}
-	if facts.Server && step.Action == ActionUpgrade && (!facts.Running || facts.CrashLooping) {
+	switch down := facts.Server && step.Action == ActionUpgrade && (!facts.Running || facts.CrashLooping); {
+	case down && survey.dropped(&facts):
+		p.warn(facts.Host, "this server is down, and raft has dropped it; it is repaired first, and no other server is stopped before it votes again")
+	case down:
 		p.warn(facts.Host, "this server is down; it is repaired first")
 	}
 	if facts.Client {
