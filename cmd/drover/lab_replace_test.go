@@ -52,6 +52,8 @@ func (r *rig) replaceServersRefused() {
 		there.serverGroups(fresh, old)
 		r.wantSaid(there.run(args...), exitRefused, words...)
 	}
+	there.serverGroups("h1\nh2\nh3", "s1\ns2\ns3")
+	r.wantSaid(there.run("replace-servers", "--to", newVersion, "--check"), exitChanges, "6. s")
 	before, pids := r.raftPeers(), r.pidsOf("s1", "s2", "s3", "c1")
 	refused("h1\nh2", "s1\ns2\ns3", r.replaceServers(), "2 new servers are too few to take the places of 3")
 	refused("h1\nc1\ns3", "s1\ns2\ns3\nc1", r.replaceServers(), "c1: it is in new_servers and in old_servers", "c1: this host is a client", "s3: it runs Nomad "+oldVersion+" already")

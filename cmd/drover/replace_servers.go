@@ -21,6 +21,7 @@ type replaceServersFlags struct {
 	playFlags
 	installFlags
 	update bool
+	check  bool
 	yes    bool
 }
 
@@ -40,6 +41,7 @@ will do, and asks. At the end it tells which files of which hosts still name a s
 
 It is the ready playbook "replace-servers" (drover playbook show replace-servers).`,
 		Example: `  drover replace-servers -i hosts.ini --to 1.11.0
+  drover replace-servers -i hosts.ini --to 1.11.0 --check
   drover replace-servers -i hosts.ini --to 1.11.0 --from s2 --update-retry-join
   drover replace-servers -i hosts.ini --to 1.11.0 --accept-down s3`,
 		Args: cobra.NoArgs,
@@ -58,6 +60,7 @@ func (r *replaceServersFlags) register(c *cobra.Command) {
 	flags.StringSliceVar(&r.source.down, "accept-down", nil, "go on although this server is dead, while the others are a majority; may be given more than once")
 	flags.BoolVar(&r.source.skipMinors, "allow-unsupported-skip", false, "go over more than two minor versions at once, which Nomad does not support")
 	flags.StringSliceVar(&r.source.notes, "accept-note", nil, "go on although an upgrade note of Nomad, by the id that the plan names, speaks against it; may be given more than once")
+	flags.BoolVar(&r.check, "check", false, "only show what would be done; the exit code is 12 when there is something to do")
 	flags.BoolVar(&r.yes, "yes", false, "do not ask")
 	_ = c.RegisterFlagCompletionFunc("from", r.completeHosts)
 	_ = c.RegisterFlagCompletionFunc("accept-down", r.completeHosts)
@@ -69,8 +72,11 @@ func (r *replaceServersFlags) run(ctx context.Context, s streams) error {
 		return err
 	}
 	vars.Set("update_retry_join", r.update)
-	if !r.yes && !terminal(s.in) {
-		return usageError("without a terminal nobody can be asked: add --yes")
+	switch {
+	case r.limited():
+		return usageError("replace-servers goes by the inventory's groups new_servers and old_servers, and asks every server of the cluster: leave --limit out")
+	case !r.yes && !r.check && !terminal(s.in):
+		return usageError("without a terminal nobody can be asked: add --yes (--check shows what it would do)")
 	}
 	book, _, err := playbooks.LoadLibrary("replace-servers", playbooks.Options{})
 	if err != nil {
@@ -86,12 +92,16 @@ func (r *replaceServersFlags) run(ctx context.Context, s streams) error {
 	if err := r.survey(ctx, fl, "replace-servers-plan", "nomad_replace_servers_check", "replacement", vars, plan); err != nil {
 		return err
 	}
-	if err := showServerReplacement(s, r.output, plan); err != nil {
+	if err := showServerReplacement(s, r.output, plan, r.check); err != nil {
 		return err
 	}
 	switch {
 	case plan.Verdict() == nomad.VerdictRefused:
 		return &exit{code: exitRefused}
+	case r.check && plan.Verdict() == nomad.VerdictChanges:
+		return &exit{code: exitChanges}
+	case r.check:
+		return nil
 	case !r.yes:
 		if err := confirm(s); err != nil {
 			return err
@@ -147,12 +157,12 @@ func (l *staleLists) tell() error {
 }
 
 // showServerReplacement prints what will be done; as JSON only where nothing follows that is JSON too.
-func showServerReplacement(s streams, output string, plan *nomad.ServerReplacement) error {
+func showServerReplacement(s streams, output string, plan *nomad.ServerReplacement, alone bool) error {
 	if output != "json" {
 		fmt.Fprint(s.out, plan.Page())
 		return nil
 	}
-	if plan.Verdict() != nomad.VerdictRefused {
+	if plan.Verdict() != nomad.VerdictRefused && !alone {
 		return nil
 	}
 	return console.NewEncoder(s.out).Encode(struct {

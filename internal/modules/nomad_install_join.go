@@ -35,8 +35,9 @@ func (in *installation) joinServers() error {
 		i := slices.IndexFunc(in.files, func(f installFile) bool { return f.config && f.path == edit.Path })
 		in.files[i].content = edit.After
 	}
-	if nomad.NamesServers(sources) {
-		return nil
+	enabled, err := in.text("server", "enabled")
+	if err != nil || enabled != "true" || nomad.NamesServers(sources) {
+		return err
 	}
 	for _, name := range in.servers("") {
 		if address := in.joinAddress(name); !slices.Contains(joining, address) {
