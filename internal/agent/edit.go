@@ -53,7 +53,7 @@ func (p *plan) chooseEdits() error {
 		if !w.Remove {
 			e.After = sumOf(w.Content)
 		}
-		if w.Like != "" && w.Before == "" {
+		if w.Like != "" {
 			if _, err := os.Stat(w.Like); err != nil {
 				return fmt.Errorf("the owner of %s: %w", path, err)
 			}
@@ -169,11 +169,14 @@ func (t *transaction) edit(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if now == e.After {
+		if now == e.After && e.Like == e.Path {
 			continue
 		}
-		if err := e.unchanged(); err != nil {
-			return err
+		// What has the content already may yet have the wrong owner.
+		if now != e.After {
+			if err := e.unchanged(); err != nil {
+				return err
+			}
 		}
 		if err := put(ctx, e.Path, t.plan.newContent(i), e.Like, e.After); err != nil {
 			return fmt.Errorf("edit %s: %w", e.Path, err)

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,6 +96,30 @@ func TestEditsAreMadeAndTakenBackFromAnyPoint(t *testing.T) {
 		if diff := cmp.Diff(beforeEdits, filesIn(t, dir)); diff != "" {
 			t.Errorf("taken back, last %d later (-want +got):\n%s", made, diff)
 		}
+	}
+}
+
+func TestAnEditGetsTheModeThatIsAskedFor(t *testing.T) {
+	tr := swapOnDisk(t)
+	dir := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"file": 0o600, "model": 0o640} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("a"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wanted := []wire.SwapEdit{{Path: filepath.Join(dir, "file"), Content: []byte("b"), Before: sumOf([]byte("a")), Like: filepath.Join(dir, "model")}}
+	tr.plan.Request.Edits = wanted
+	if err := errors.Join(tr.plan.chooseEdits(), keepEdits(t.Context(), tr.plan, wanted), tr.edit(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"file": "b -rw-r-----", "model": "a -rw-r-----"}, filesIn(t, dir)); diff != "" {
+		t.Errorf("edited (-want +got):\n%s", diff)
+	}
+	if err := tr.unedit(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"file": "a -rw-------", "model": "a -rw-r-----"}, filesIn(t, dir)); diff != "" {
+		t.Errorf("taken back (-want +got):\n%s", diff)
 	}
 }
 

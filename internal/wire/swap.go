@@ -89,12 +89,12 @@ type SwapBackup struct {
 	Keep int    `json:"keep"` // how many such copies stay, this one included; at least 1
 }
 
-// SwapEdit is one file to write or to remove. An existing file's owner, mode and extended attributes are kept.
+// SwapEdit is one file to write or to remove. It keeps owner, mode and extended attributes where Like is "".
 type SwapEdit struct {
 	Path    string `json:"path"`
 	Content []byte `json:"content,omitempty"`
 	Remove  bool   `json:"remove,omitempty"`
-	// Like is a file whose owner, mode and extended attributes a new file gets; "": root's, with mode 0644.
+	// Like is a file whose owner, mode and extended attributes it gets; "": its own, for a new file root's with mode 0644.
 	Like string `json:"like,omitempty"`
 	// Before is the SHA-256 of the content that the file must have, lower-case hex; "": there must be no such file.
 	Before string `json:"before"`
