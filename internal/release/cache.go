@@ -59,8 +59,11 @@ func (c Cache) hash(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the binary: %w", err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > maximumBinary {
-		return "", fmt.Errorf("%s is not a file of at most %d bytes", path, maximumBinary)
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a regular file", path)
+	}
+	if info.Size() > maximumBinary {
+		return "", fmt.Errorf("%s is larger than any Nomad: it has %d bytes, and at most %d are taken", path, info.Size(), maximumBinary)
 	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {

@@ -37,7 +37,7 @@ func Find(directory, version, architecture string) (string, error) {
 			continue
 		}
 		if !strings.HasSuffix(name, ".zip") {
-			if err := checkProgram(path, architecture); err != nil {
+			if err := checkProgram(path, path, architecture); err != nil {
 				wrong = append(wrong, err.Error())
 				continue
 			}
@@ -50,13 +50,13 @@ func Find(directory, version, architecture string) (string, error) {
 	return "", fmt.Errorf("find Nomad %s for %s: %s has none of %s", version, architecture, directory, strings.Join(names, ", "))
 }
 
-// checkProgram refuses a file that is not a whole Linux program for the architecture.
-func checkProgram(path, architecture string) error {
+// checkProgram refuses a file, which the user knows by a name, that is not a whole Linux program for the architecture.
+func checkProgram(path, named, architecture string) error {
 	file, err := elf.Open(path)
 	if err != nil {
 		var format *elf.FormatError
 		if errors.As(err, &format) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("%s is not a Linux program, or only a part of one", path)
+			return fmt.Errorf("%s is not a Linux program, or only a part of one", named)
 		}
 		return fmt.Errorf("read %s: %w", path, err)
 	}
@@ -67,7 +67,7 @@ func checkProgram(path, architecture string) error {
 		name = file.Machine.String()
 	}
 	if name != architecture {
-		return fmt.Errorf("%s is a program for %s, and the host is %s", path, name, architecture)
+		return fmt.Errorf("%s is a program for %s, and the host is %s", named, name, architecture)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
@@ -83,7 +83,7 @@ func checkProgram(path, architecture string) error {
 		}
 	}
 	if uint64(info.Size()) < end {
-		return fmt.Errorf("%s is cut off: it has %d bytes, and the program in it has %d; copy it again", path, info.Size(), end)
+		return fmt.Errorf("%s is cut off: it has %d bytes, and the program in it has %d; copy it again", named, info.Size(), end)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ package release
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -32,6 +33,14 @@ type Binary struct {
 	Size       int64  // of the plain binary
 	Compressed string // the same, zstd
 	SignedBy   string // fingerprint of the key that signed its SHA256SUMS, upper-case hex; "": nobody's signature was checked
+}
+
+// named is what the user knows the plain binary by: it may lie unpacked in the cache.
+func (b Binary) named() string {
+	if b.Path == b.Source {
+		return b.Path
+	}
+	return "nomad in " + b.Source
 }
 
 // Wanted is a binary that hosts need, and where to look for it: File, else Directory, else the cache, else Mirror.
@@ -182,6 +191,9 @@ func (c Cache) fromZip(ctx context.Context, w Wanted, binary Binary, source, sum
 	if err = c.unzip(ctx, source, binary.Path); err != nil {
 		return Binary{}, err
 	}
+	if err = checkProgram(binary.Path, binary.named(), w.Architecture); err != nil {
+		return Binary{}, errors.Join(err, removed(binary.Path))
+	}
 	if binary.SHA256, err = c.hash(ctx, binary.Path); err != nil {
 		return Binary{}, err
 	}
@@ -233,7 +245,7 @@ func (c Cache) fromMirror(ctx context.Context, w Wanted, keys keys) (Binary, err
 
 // finish looks at the plain binary and compresses it.
 func (c Cache) finish(ctx context.Context, w Wanted, binary Binary) (Binary, error) {
-	if err := checkProgram(binary.Path, w.Architecture); err != nil {
+	if err := checkProgram(binary.Path, binary.named(), w.Architecture); err != nil {
 		return Binary{}, err
 	}
 	if err := c.checkVersion(ctx, w, binary); err != nil {

@@ -113,6 +113,10 @@ func TestPrepareNoticesAChangedFile(t *testing.T) {
 }
 
 func TestPrepareRefuses(t *testing.T) {
+	failing, err := os.ReadFile("/bin/false")
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]struct {
 		name    string
 		content []byte
@@ -130,6 +134,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"another edition":     {"nomad", testrelease.Program(t, "amd64", "1.11.0+ent"), "", "the binary is Nomad 1.11.0+ent"},
 		"not Nomad":           {"nomad", testrelease.Speaking(t, "Consul v1.20.0\n"), "", `is not Nomad: asked for its version it says "Consul v1.20.0"`},
 		"crashing":            {"nomad", testrelease.Crashing(t), "", "crashes when it is asked for its version"},
+		"a failing program":   {"nomad", failing, "", "is not Nomad, or damaged: asked for its version it ends with code 1"},
 		"a list that is none": {"nomad", testrelease.Program(t, "amd64", "1.11.0"), "<html>\n", "line 1 is not a SHA-256 and a file name"},
 	}
 	for name, test := range tests {
@@ -156,6 +161,8 @@ func TestAProgramThatDoesNotRunHereIsLeftToTheHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Its loader is not on this machine.
+	failing = bytes.Replace(failing, []byte("/ld-linux"), []byte("/ld-nolib"), 1)
 	dir := t.TempDir()
 	var said []string
 	cache := Cache{Directory: filepath.Join(dir, "cache"), Say: func(text string) { said = append(said, text) }}
@@ -171,5 +178,22 @@ func TestAProgramThatDoesNotRunHereIsLeftToTheHosts(t *testing.T) {
 	})
 	if len(told) != 1 {
 		t.Errorf("said %q", said)
+	}
+}
+
+func TestWhatIsWrongInAZipIsToldOfTheZip(t *testing.T) {
+	dir := t.TempDir()
+	source := filepath.Join(dir, "nomad_1.11.0_linux_amd64.zip")
+	write(t, source, testrelease.Zip(t, "nomad", []byte("404 not found\n")))
+	_, err := Cache{Directory: filepath.Join(dir, "cache")}.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: source})
+	if err == nil || !strings.Contains(err.Error(), "nomad in "+source+" is not a Linux program") {
+		t.Errorf("got %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "cache", "*.unzipped")); len(left) > 0 {
+		t.Errorf("it is kept: %q", left)
+	}
+	_, err = Cache{Directory: filepath.Join(dir, "cache")}.Prepare(t.Context(), Wanted{Version: "1.11.0", Architecture: "amd64", File: "/dev/null"})
+	if err == nil || !strings.Contains(err.Error(), "/dev/null is not a regular file") {
+		t.Errorf("a device: %v", err)
 	}
 }

@@ -34,7 +34,7 @@ func (c Cache) checkVersion(ctx context.Context, w Wanted, binary Binary) error 
 		return err
 	}
 	if version != "" && version != w.Version {
-		return fmt.Errorf("the binary is Nomad %s (it says so itself), and %s is wanted: name the binary or release of that version, or that version", version, w.Version)
+		return fmt.Errorf("the binary is Nomad %s (it says so itself), and %s is wanted", version, w.Version)
 	}
 	return nil
 }
@@ -48,7 +48,7 @@ func (c Cache) knownVersion(ctx context.Context, binary Binary) (string, error) 
 	version := c.recalled(remembered)
 	if version == "" {
 		var err error
-		if version, err = c.askVersion(ctx, binary.Path); err != nil {
+		if version, err = c.askVersion(ctx, binary.Path, binary.named()); err != nil {
 			return "", err
 		}
 		if version == "" {
@@ -65,7 +65,7 @@ func (c Cache) knownVersion(ctx context.Context, binary Binary) (string, error) 
 }
 
 // askVersion is "" where the binary cannot be run here for a reason that need not hold on the hosts.
-func (c Cache) askVersion(ctx context.Context, path string) (string, error) {
+func (c Cache) askVersion(ctx context.Context, path, named string) (string, error) {
 	limited, cancel := context.WithTimeout(ctx, versionLimit)
 	defer cancel()
 	home, err := os.MkdirTemp(c.Directory, ".version-*")
@@ -85,18 +85,23 @@ func (c Cache) askVersion(ctx context.Context, path string) (string, error) {
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
 	case limited.Err() != nil:
-		return "", fmt.Errorf("%s did not say its version within %s: it is damaged, or not Nomad", path, versionLimit)
+		return "", fmt.Errorf("%s did not say its version within %s: it is damaged, or not Nomad", named, versionLimit)
 	case err == nil && nomad:
 		version, _, _ = strings.Cut(version, " ")
 		return version, nil
 	case err == nil:
-		return "", fmt.Errorf("%s is not Nomad: asked for its version it says %.100q", path, line)
+		return "", fmt.Errorf("%s is not Nomad: asked for its version it says %.100q", named, line)
 	case errors.As(err, &ended) && crashed(ended):
-		return "", fmt.Errorf("%s crashes when it is asked for its version (%w): it is damaged; get it again", path, err)
+		return "", fmt.Errorf("%s crashes when it is asked for its version (%w): it is damaged; get it again", named, err)
+	case errors.As(err, &ended) && ended.ExitCode() != noLibrary:
+		return "", fmt.Errorf("%s is not Nomad, or damaged: asked for its version it ends with code %d and says none", named, ended.ExitCode())
 	}
-	c.say("%s could not be run on this machine (%v); its version is checked on each host before anything is stopped", path, err)
+	c.say("%s could not be run on this machine (%v); its version is checked on each host before anything is stopped", named, err)
 	return "", nil
 }
+
+// noLibrary is the exit code of the dynamic loader, before the program itself has begun, where a library is not there (ld.so(8)).
+const noLibrary = 127
 
 func crashed(ended *exec.ExitError) bool {
 	status, ok := ended.Sys().(syscall.WaitStatus)
