@@ -128,7 +128,7 @@ func (c *cluster) look(ctx context.Context, name string) (nomad.HostFacts, error
 		return facts, nil
 	}
 	c.setFromFiles(ctx, host, &facts, agent)
-	facts.CrashLooping = agent.Unit.ActiveState == "activating" && !facts.Running || facts.Running && crashLooping(agent.Unit)
+	facts.CrashLooping = crashLoops(ctx, host, agent)
 	return facts, nil
 }
 
