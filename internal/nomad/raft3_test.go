@@ -266,3 +266,14 @@ func TestSerfSnapshot(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func FuzzSerfSnapshot(f *testing.F) {
+	f.Add([]byte("alive: s1.global 10.0.0.1:4648\nnot-alive: s1.global\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for name, address := range SerfSnapshot(text) {
+			if strings.ContainsAny(name+address, "\n") {
+				t.Errorf("%q at %q holds a line break", name, address)
+			}
+		}
+	})
+}
