@@ -3,7 +3,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,6 +90,16 @@ func (f *fleetFlags) check(s streams) error {
 	return nil
 }
 
+// inventoryError is the error of reading the inventory: a mistake in the command line where a source is not there at all.
+func (f *fleetFlags) inventoryError(err error) error {
+	for _, source := range f.inventories {
+		if _, missing := os.Stat(source); errors.Is(missing, fs.ErrNotExist) && !strings.Contains(source, ",") {
+			return usageError("%w", err)
+		}
+	}
+	return err
+}
+
 // colored follows the conventions of NO_COLOR and of terminals without colour.
 func (f *fleetFlags) colored(s streams) bool {
 	switch f.color {
@@ -126,7 +138,7 @@ func (f *fleetFlags) becomePassword(s streams) (secret.Text, error) {
 	case f.becomePasswordFile != "":
 		text, err := os.ReadFile(f.becomePasswordFile)
 		if err != nil {
-			return secret.Text{}, fmt.Errorf("read the sudo password: %w", err)
+			return secret.Text{}, usageError("--become-password-file: read the sudo password: %w", err)
 		}
 		return secret.New(strings.TrimRight(string(text), "\r\n")), nil
 	case f.askBecomePassword:

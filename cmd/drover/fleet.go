@@ -46,7 +46,7 @@ func (f *fleetFlags) open(s streams, playbookDir string, lock bool) (*fleet, err
 		s.warn("%s", warning)
 	}
 	if err != nil {
-		return nil, err
+		return nil, f.inventoryError(err)
 	}
 	fl := &fleet{s: s, flags: f, inventory: hosts, hosts: hosts.Hosts()}
 	if f.limited() {

@@ -25,6 +25,7 @@ type installFlags struct {
 // register adds the flags; role is client or server, example a --set.
 func (i *installFlags) register(c *cobra.Command, role, example string) {
 	flags := c.Flags()
+	i.source.given = flags.Changed
 	flags.StringVar(&i.source.to, "to", "", "the version of the new "+role+"s, such as 1.11.0")
 	flags.StringVar(&i.source.binary, "binary", "", "the new "+role+"s' Nomad: a binary or a release zip (default: HashiCorp's releases)")
 	flags.StringVar(&i.source.binaryDir, "binary-dir", "", "a directory of release zips or binaries; each host's architecture is picked")

@@ -35,7 +35,7 @@ func newInventoryCommand(s streams) *cobra.Command {
 				s.warn("%s", warning)
 			}
 			if err != nil {
-				return err
+				return fleet.inventoryError(err)
 			}
 			switch {
 			case graph:

@@ -81,7 +81,9 @@ func showPlan(s streams, output string, plan *nomad.Plan) error {
 			Verdict string `json:"verdict"`
 		}{plan, plan.Verdict()})
 	}
-	fmt.Fprint(s.out, plan.Page())
+	if _, err := fmt.Fprint(s.out, plan.Page()); err != nil {
+		return fmt.Errorf("show the plan: %w", err)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -56,4 +57,17 @@ type heard []string
 func (h *heard) Emit(e event.Event) error {
 	*h = append(*h, e.Host+": "+e.Message)
 	return nil
+}
+
+func TestAPlanThatCannotBeShownIsAnError(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, output := range []string{"text", "json"} {
+		if err := showPlan(streams{out: full}, output, &nomad.Plan{}); err == nil || !strings.Contains(err.Error(), "no space left on device") {
+			t.Errorf("%s: got %v", output, err)
+		}
+	}
 }

@@ -87,11 +87,11 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	if u.stopSignal != "" && u.stopSignal != "KILL" {
 		return nil, usageError("--stop-signal knows only KILL, not %q: without it drover picks the signal itself", u.stopSignal)
 	}
-	if _, err := nomad.Batches(nil, u.batch, u.perDC); err != nil {
-		return nil, usageError("--batch: %w", err)
+	if err := u.checkBatches(); err != nil {
+		return nil, err
 	}
-	if u.maxFail > 100 {
-		return nil, usageError("--max-fail-percentage is at most 100, not %g", u.maxFail)
+	if err := u.checkGiven("binary", "binary-dir", "mirror", "release-key"); err != nil {
+		return nil, err
 	}
 	if strings.HasPrefix(u.binary, "http://") || strings.HasPrefix(u.binary, "https://") {
 		return nil, usageError("--binary takes a file, not a URL: --mirror URL fetches a release and checks its signature")
@@ -133,6 +133,33 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	vars.Set("to_enterprise", u.playbook == "enterprise")
 	vars.Set("release_key", releaseKey)
 	return vars, nil
+}
+
+// checkBatches refuses sizes and shares that are none.
+func (u *upgradeFlags) checkBatches() error {
+	if _, err := nomad.Batches(nil, u.batch, u.perDC); err != nil {
+		return usageError("--batch: %w", err)
+	}
+	if u.given == nil {
+		return nil
+	}
+	if u.given("batch-per-datacenter") && u.perDC < 1 {
+		return usageError("--batch-per-datacenter must be at least 1, not %d", u.perDC)
+	}
+	if u.given("max-fail-percentage") && (u.maxFail < 0 || u.maxFail > 100) {
+		return usageError("--max-fail-percentage is from 0 to 100, not %g", u.maxFail)
+	}
+	return nil
+}
+
+// checkGiven refuses flags that were given and are empty: a variable of a shell that is empty by mistake must not mean another source.
+func (u *upgradeFlags) checkGiven(names ...string) error {
+	for _, name := range names {
+		if value := map[string]string{"binary": u.binary, "binary-dir": u.binaryDir, "mirror": u.mirror, "release-key": u.releaseKey}[name]; value == "" && u.given != nil && u.given(name) {
+			return usageError("--%s is empty; without the flag the default is taken", name)
+		}
+	}
+	return nil
 }
 
 // checkEdition refuses to make of an edition what a command is not for.
