@@ -61,20 +61,23 @@ func nomadRecoverCheck(ctx context.Context, call *Call) (*Result, error) {
 	return result, nil
 }
 
-// recoverSurvey looks at everybody. While somebody answers and none leads, it looks again for as long as an election may take.
+// recoverSurvey looks at everybody. While an agent runs and none leads, it looks again for as long as an election may take.
 func (r *recovery) recoverSurvey(ctx context.Context) (nomad.RecoverSurvey, error) {
 	survey := nomad.RecoverSurvey{Survey: r.lookAfresh(ctx)}
 	begun := time.Now()
 	for {
-		survey.Answers = r.askAll(ctx, serversThatRun(survey.Hosts))
-		silent := !slices.ContainsFunc(survey.Answers, func(a nomad.Answer) bool { return a.Error == "" })
+		running := serversThatRun(survey.Hosts)
+		survey.Answers = r.askAll(ctx, running)
 		survey.Leaderless = time.Since(begun)
-		if leaderOf(survey.Answers) != nil || silent || survey.Leaderless >= nomad.ElectionPatience {
+		if leaderOf(survey.Answers) != nil || len(running) == 0 || survey.Leaderless >= nomad.ElectionPatience {
 			break
 		}
 		r.say("no server leads; waiting %s in case an election is under way", nomad.ElectionPatience)
 		if err := wait.For(ctx, 5*pollEvery); err != nil {
 			return survey, err
+		}
+		if slices.ContainsFunc(survey.Hosts, func(f nomad.HostFacts) bool { return f.Server && f.Running && !f.Answers }) {
+			survey.Survey = r.lookAfresh(ctx) // it may just have been started
 		}
 	}
 	survivors := r.call.Args.Strings("hosts")
