@@ -64,9 +64,8 @@ func (r *removal) giveUp(ctx context.Context, l nomad.Leaver) error {
 			return err
 		}
 	}
-	if err := r.farewell(ctx, l.Host); err != nil {
-		r.voice.say(l.Host + " is stopped, and gossip could not be told yet: " + err.Error())
-	}
+	r.ended(l.Host)
+	r.farewell(ctx) // what one does not know yet, it is told at the end, too
 	return nil
 }
 
@@ -234,6 +233,15 @@ func (r *removal) stop(ctx context.Context, host Host, name string, until float6
 		return err
 	}
 	return withLog(fmt.Sprintf("%s: it is out of raft's configuration; stop %s for good: %v; run again", name, r.unit(name), err), r.unit(name), journalLines(ctx, host, r.unit(name)))
+}
+
+// ended notes that a server does not run any more.
+func (r *removal) ended(name string) {
+	facts, _ := r.facts(name)
+	facts.Running = false
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looked[name] = facts
 }
 
 // disable keeps an agent that does not run from coming back after a boot, and stops one that systemd starts over and over.

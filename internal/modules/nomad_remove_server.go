@@ -26,7 +26,8 @@ func nomadRemoveServerModule() Module {
 			"For each: every other voter has to answer for itself within the second, and those that do have to be a majority of the configuration without it; then the leader takes it out of raft's configuration, " +
 			"every voter has to answer again, knowing the smaller configuration, and only then its agent is stopped and its unit disabled, and gossip is told that it has left. " +
 			"So the configuration never counts on a server that does not run. Its files stay.\n\n" +
-			"With state: gone it removes nobody, and waits until raft and gossip have forgotten all of old: a server that does not leave by itself is noticed as failed after 30 to 40 s.\n\n" +
+			"With state: gone it removes nobody, and waits until all of old are stopped, raft's configuration has none of them, and every server that stays sees each of them as leaving or left. " +
+			"Gossip calls a server left when it notices that it is silent, which takes up to 3 min.\n\n" +
 			"Interrupted, it is run again: what is done is left alone. A server that was taken out and not stopped is taken back by the leader within a minute, first without a vote. " + unitDoc,
 		Args: []Arg{
 			versionArg(),

@@ -104,6 +104,7 @@ func TestNomadRemoveServerRefuses(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			c, args := removing(t)
+			args["timeout"] = 0.3
 			test.change(c, args)
 			_, err := c.do(t.Context(), "s4", "nomad_remove_server", args)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -137,6 +138,7 @@ func TestNomadRemoveServerKeepsTheKeys(t *testing.T) {
 			}
 			c.agent("s5").keys = test.keys
 			c.factsOfAll()
+			args["timeout"] = 0.5
 			_, err := c.do(t.Context(), "s4", "nomad_remove_server", args)
 			switch {
 			case test.want == "" && err != nil:
