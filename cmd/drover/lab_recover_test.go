@@ -147,7 +147,7 @@ func (r *rig) recoverHeld() {
 	r.dropIn("s2", "[Service]\nExecStopPost=/bin/sh -c \"test ! -e /run/hold-recovery || mkdir -p /opt/nomad/server/raft/peers.json\"\n")
 	r.onHost("s2", "systemctl", "start", "nomad")
 	r.onHost("s2", "touch", "/run/hold-recovery")
-	r.answers("s2")
+	r.awaitAPI("s2")
 	a := r.recover("s1:s2")
 	t.Log(a)
 	wantAnswer(t, a, exitFailed, "not all survivors could be stopped and copied", "s2", "the others were started again as they were")
@@ -156,7 +156,7 @@ func (r *rig) recoverHeld() {
 	r.wantRecovered("s1", "s2")
 }
 
-func (r *rig) answers(host string) {
+func (r *rig) awaitAPI(host string) {
 	r.t.Helper()
 	r.eventually(host+" to answer", 30*time.Second, func() bool {
 		_, err := r.self(host)
@@ -170,7 +170,7 @@ func (r *rig) recoverKilled() {
 	t := r.t
 	r.stopServers("s1", "s2")
 	r.onHost("s2", "systemctl", "start", "nomad")
-	r.answers("s2")
+	r.awaitAPI("s2")
 	g := r.holdGap("s2")
 	args := []string{"recover", "--limit", "s1:s2", "--yes", "--timeout", "2", "--pause", "8"}
 	s := r.begin(args...)
