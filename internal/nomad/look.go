@@ -4,8 +4,13 @@ package nomad
 
 import "strings"
 
-// LookUnreachable is the kind of a LookFailure where there was no connection at all.
-const LookUnreachable = "unreachable"
+// Kinds of a LookFailure on which more depends than words: there was no connection at all; systemd does not run the host; or the agent on
+// the host said what is wrong there.
+const (
+	LookUnreachable = "unreachable"
+	LookNoSystemd   = "no_systemd"
+	LookOther       = "other"
+)
 
 // LookFailure is why nothing could be found out about a host, in words for a person.
 type LookFailure struct {
@@ -41,11 +46,16 @@ func (f LookFailure) remedy(host string) string {
 	return "repair that on the host"
 }
 
-// orWithout adds the way on without a host that is no server, where the remedy does not name it already.
-func (f LookFailure) orWithout(host string) string {
-	remedy := f.remedy(host)
-	if strings.Contains(remedy, "--limit '!"+host+"'") {
-		return remedy
+// problem is the failed look at a host that is no server, with the way on without it. What is wrong on a host that can be reached is
+// no reason to skip the unreachable.
+func (f LookFailure) problem(host string) Problem {
+	found := Problem{Host: host, Kind: f.Kind, Text: f.String(), Remedy: f.remedy(host)}
+	switch {
+	case strings.Contains(found.Remedy, "--limit '!"+host+"'"):
+	case f.Kind == LookOther || f.Kind == LookNoSystemd:
+		found.Limit = "!" + host
+	default:
+		found.Remedy += ", or go on without it with --skip-unreachable"
 	}
-	return remedy + ", or go on without it with --skip-unreachable"
+	return found
 }

@@ -49,9 +49,7 @@ func (p *planner) unreachable(survey Survey) {
 			p.leave(host, failed.Kind, failed.String())
 		default:
 			p.unasked(survey, host, nil, ActionRefused, "could not be asked")
-			p.plan.Problems = append(p.plan.Problems, Problem{
-				Host: host, Kind: failed.Kind, Text: failed.String(), Remedy: failed.orWithout(host),
-			})
+			p.plan.Problems = append(p.plan.Problems, failed.problem(host))
 		}
 	}
 }
