@@ -52,6 +52,7 @@ func TestPath(t *testing.T) {
 		{name: "the same edition is", from: "1.6.10+ent", to: "1.10.9+ent", hand: every, want: []string{"1.8.18+ent", "1.10.9+ent"}},
 		{name: "the user's way", from: "1.2.6", to: "1.11.0", given: versions("1.10.5"), hand: every, options: VersionOptions{AllowUnsupportedSkip: true}, want: []string{"1.10.5", "1.11.0"}},
 		{name: "a stop that is behind all", from: "1.10.5", to: "1.11.0", given: versions("1.10.5"), want: []string{"1.11.0"}},
+		{name: "nothing leads to a version that nobody knows", from: "1.10.5", to: "99.99.99", hand: every, want: []string{"99.99.99"}},
 		{name: "straight, where that is accepted", from: "1.2.6", to: "1.11.0", hand: every, options: VersionOptions{AllowUnsupportedSkip: true}, want: []string{"1.11.0"}},
 	}
 	for _, test := range tests {

@@ -95,6 +95,9 @@ func TestVersionProblems(t *testing.T) {
 		{"1.9.7", "2.0.5", "upgrade to the latest 1.10 first, or accept the risk with --allow-unsupported-skip"},
 		{"1.2.6", "2.0.5", "the latest of 1.4 (not 1.4.0), then 1.6, then 1.8, then 1.10 first"},
 		{"1.3.5", "1.8.0", "the latest of 1.4 (not 1.4.0), then 1.6 first"},
+		{"1.10.5", "99.99.99", "no version like 99.99.99 is known"},
+		{"1.10.5", "1.99.0", "no version like 1.99.0 is known"},
+		{"2.11.0", "3.0.0", ""},
 		{"0.12.3", "1.3.0", "the latest of 1.0, then 1.2 first"},
 	}
 	for _, test := range tests {

@@ -118,6 +118,13 @@ func (v Version) minor() int {
 	}
 }
 
+// invented tells a version whose minor version was never released, or is so far away that no way to it can be named: 1.11 was the last
+// of 1, and nothing is known of 3.
+func (v Version) invented() bool {
+	segments := v.parsed.Segments()
+	return segments[0] > 2 || segments[0] > 0 && segments[1] > 11
+}
+
 // maximumSkip is how many minor versions the vendor's upgrade documentation lets one step span (Nomad 1.11
 // documentation; it was one for releases before 1.5).
 const maximumSkip = 2

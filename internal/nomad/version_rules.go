@@ -22,7 +22,13 @@ func versionProblems(from, to Version, options VersionOptions) []Problem {
 		}}
 	}
 	var problems []Problem
-	if unsupportedSkip(from, to) && !options.AllowUnsupportedSkip {
+	switch skip := unsupportedSkip(from, to) && !options.AllowUnsupportedSkip; {
+	case skip && to.invented():
+		problems = append(problems, Problem{
+			Text:   fmt.Sprintf("no version like %s is known: drover knows of minor versions up to 1.11, and from 2.0 on", to),
+			Remedy: "name a release of Nomad with --to",
+		})
+	case skip:
 		problems = append(problems, Problem{
 			Text:   fmt.Sprintf("%s to %s spans %d minor versions, and at most %d are supported", from, to, to.minor()-from.minor(), maximumSkip),
 			Remedy: "upgrade to " + stops(from, to) + " first, or accept the risk with --allow-unsupported-skip",

@@ -27,7 +27,7 @@ func Path(oldest, target Version, given, atHand []Version, options VersionOption
 		}
 		return append(path, target), ""
 	}
-	if !unsupportedSkip(oldest, target) || options.AllowUnsupportedSkip {
+	if !unsupportedSkip(oldest, target) || options.AllowUnsupportedSkip || target.invented() {
 		return []Version{target}, ""
 	}
 	best := newestPatches(oldest, target, atHand)
