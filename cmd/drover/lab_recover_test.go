@@ -201,6 +201,7 @@ func (r *rig) recoverOneOfTwo() {
 	if err := r.lab.Kill(r.t.Context(), "s2"); err != nil {
 		r.t.Fatal(err)
 	}
+	r.eventually("s1 to notice", 30*time.Second, func() bool { return !r.leads("s1") })
 	a := r.recover("s1")
 	r.t.Log(a)
 	wantAnswer(r.t, a, exitOK, "no acknowledged write: every majority of the 2 voters has a survivor in it", "s1 leads; raft's configuration is exactly this one server")
