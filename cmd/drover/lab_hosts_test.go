@@ -230,6 +230,11 @@ func (r *rig) acceptedDead() {
 	wantAnswer(r.t, r.run("plan", "--to", newVersion, "--timeout", "3", "--skip-unreachable"), exitRefused, dead, "--accept-down")
 	wantAnswer(r.t, r.upgrade("--timeout", "3", "--limit", limit), exitRefused, dead, "--accept-down")
 	r.wantUntouched(before)
+	r.eventually("gossip to notice that "+dead+" is dead", time.Minute, func() bool {
+		var gossip struct{ Members []nomad.Member }
+		err := r.lab.Call(r.t.Context(), followers[1], "GET", "/v1/agent/members", nil, &gossip)
+		return err == nil && !slices.ContainsFunc(gossip.Members, func(m nomad.Member) bool { return m.Name == dead+".global" && m.Status == "alive" })
+	})
 	wantAnswer(r.t, r.upgrade("--timeout", "3", "--limit", limit, "--accept-down", dead), exitOK, dead)
 	delete(before, followers[1])
 	r.wantUntouched(before)
