@@ -23,11 +23,29 @@ func TestLibrary(t *testing.T) {
 			if len(warnings) > 0 || len(playbook.Plays) == 0 {
 				t.Errorf("%d plays, warnings %v", len(playbook.Plays), warnings)
 			}
+			for _, play := range playbook.Plays {
+				for _, tasks := range [][]*Task{play.PreTasks, play.Tasks, play.PostTasks, play.Handlers} {
+					wantNames(t, tasks)
+				}
+			}
 		})
 	}
 	for _, name := range []string{"no-such", "../library/upgrade", ""} {
 		if _, err := Open(name); err == nil {
 			t.Errorf("Open(%q) finds something", name)
+		}
+	}
+}
+
+// wantNames holds that each task has a name, by which the lines of a run tell what happens.
+func wantNames(t *testing.T, tasks []*Task) {
+	t.Helper()
+	for _, task := range tasks {
+		if task.Module != nil && task.Name == nil {
+			t.Errorf("%s: a task of %s has no name", task.At, task.Called)
+		}
+		for _, inner := range [][]*Task{task.Block, task.Rescue, task.Always} {
+			wantNames(t, inner)
 		}
 	}
 }
