@@ -382,7 +382,9 @@ func TestLeaderMoves(t *testing.T) {
 	if diff := cmp.Diff([]string{"t a ok", "t b ok", "t c ok"}, w.events.results()); diff != "" {
 		t.Error(diff)
 	}
-	w.options.LeaderLast = func(context.Context, modules.Fleet, modules.Run, bool, []string) ([]string, error) { return nil, errors.New("no answer") }
+	w.options.LeaderLast = func(context.Context, modules.Fleet, modules.Run, bool, []string) ([]string, error) {
+		return nil, errors.New("no answer")
+	}
 	w.events.all = nil
 	if summary := w.run(t); !strings.Contains(summary.Stopped, "no answer") || len(w.events.results()) > 0 {
 		t.Error(summary)
