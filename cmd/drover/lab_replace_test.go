@@ -62,15 +62,19 @@ func (r *rig) replaceServersRefused() {
 	there.onHost("h2", "mkdir", "-p", "/opt/nomad/server")
 	refused("h1\nh2\nh3", "s1\ns2\ns3", r.replaceServers(), "the data directory /opt/nomad is not empty (/opt/nomad/server)")
 	there.onHost("h2", "rm", "-rf", "/opt/nomad")
-	there.onHost("s3", "systemctl", "stop", "nomad")
-	refused("h1\nh2", "s1\ns2", r.replaceServers(), "the voter s3 does not answer", "--accept-down s3")
-	there.onHost("s3", "systemctl", "start", "nomad")
-	r.eventually("s3 to be back", time.Minute, func() bool { return r.serverState("s3") != "" })
-	delete(pids, "s3")
+	follower, rest := "s1", []string{"s2", "s3"}
+	if r.serverState("s1") == "Leader" {
+		follower, rest = "s2", []string{"s1", "s3"}
+	}
+	there.onHost(follower, "systemctl", "stop", "nomad")
+	refused("h1\nh2", strings.Join(rest, "\n"), r.replaceServers(), "the voter "+follower+" does not answer", "--accept-down "+follower)
+	there.onHost(follower, "systemctl", "start", "nomad")
+	r.eventually(follower+" to be back", time.Minute, func() bool { return r.serverState(follower) != "" })
+	delete(pids, follower)
 	if diff := cmp.Diff(before, r.raftPeers()); diff != "" {
 		r.t.Errorf("raft peers (-before +after):\n%s", diff)
 	}
-	if diff := cmp.Diff(pids, r.pidsOf("s1", "s2", "c1")); diff != "" {
+	if diff := cmp.Diff(pids, r.pidsOf(append(rest, "c1")...)); diff != "" {
 		r.t.Errorf("agents were restarted (-before +after):\n%s", diff)
 	}
 }
