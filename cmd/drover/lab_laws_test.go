@@ -199,7 +199,7 @@ func (r *rig) fullDisk() {
 	before := r.mainPIDs()
 	r.onHost("s2", "sh", "-c", "mount -t tmpfs -o size=200m small /mnt && cp -a /usr/local/bin/nomad /mnt/ && mount --bind /mnt /usr/local/bin")
 	a := r.run("run", r.stagePlaybook("s2", r.binary))
-	wantAnswer(r.t, a, exitFailed, "space", "/usr/local/bin")
+	wantAnswer(r.t, a, exitRefused, "space", "/usr/local/bin")
 	if left := r.onHost("s2", "ls", "-A", "/usr/local/bin"); left != "nomad\n" {
 		r.t.Errorf("left behind: %q", left)
 	}
