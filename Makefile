@@ -30,7 +30,7 @@ demo:
 	@bin/drover demo
 
 test: packages build
-	DROVER=$(CURDIR)/bin/drover $(GO) test -p 1 -timeout 40m ./...
+	DROVER=$(CURDIR)/bin/drover $(GO) test -p 1 -parallel 3 -timeout 75m ./...
 
 check: agents
 	@unformatted=$$($(LINT) gofumpt -l $(SOURCES)) && test -z "$$unformatted" || { echo "not gofumpt-ed: $$unformatted"; exit 1; }

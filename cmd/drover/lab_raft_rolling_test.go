@@ -85,6 +85,7 @@ func (r *rig) wantRolled() {
 
 // TestLabRaftRolling migrates three servers while jobs are written.
 func TestLabRaftRolling(t *testing.T) {
+	t.Parallel() // nearly all of it is waiting for gossip
 	r := newRig(t, lab.Options{Servers: 3, Version: raftVersion, RaftProtocol: 2}, "drover")
 	leader, followers := r.roles()
 	wantAnswer(t, r.run("raft-v3", "--check"), exitChanges, "3 servers, one at a time, the leader last", "3. "+leader+", leader", raftConfig+":4:", "30 to 60 s")
@@ -99,6 +100,7 @@ func TestLabRaftRolling(t *testing.T) {
 
 // TestLabRaftRollingCombined migrates servers that are clients too: no allocation may notice.
 func TestLabRaftRollingCombined(t *testing.T) {
+	t.Parallel() // nearly all of it is waiting for gossip
 	r := newRig(t, lab.Options{Servers: 3, Combined: true, Version: raftVersion, RaftProtocol: 2, Job: true}, "drover")
 	tasks := r.tasks()
 	writer := r.writeJobs([]string{"s1", "s2", "s3"})
@@ -113,6 +115,7 @@ func TestLabRaftRollingCombined(t *testing.T) {
 // TestLabRaftRollingKilled kills drover at one boundary of a task after the other, in one migration: each run goes on where the one before
 // was killed, and is killed at the next boundary of those that it has before itself.
 func TestLabRaftRollingKilled(t *testing.T) {
+	t.Parallel() // nearly all of it is waiting for gossip
 	r := newRig(t, lab.Options{Servers: 3, Version: raftVersion, RaftProtocol: 2}, "drover")
 	writer := r.writeJobs([]string{"s1", "s2", "s3"})
 	const task = "Restart it"
