@@ -193,12 +193,16 @@ func (c *clusterView) leaderless(said map[string][]string) {
 	case voters == 0:
 		c.bad(findNoLeader, "", "start the servers; drover recover brings back a cluster none of whose servers finds the others", "no server leads, and none says what its raft configuration is: the control plane is down")
 	case alive < voters/2+1:
-		c.bad(findQuorum, "", "start the servers that are missing; if they are lost for good, drover recover goes on with those that are left",
-			"quorum is lost: by %s's raft configuration %d of %d voters answer, and %d are needed; missing: %s", teller, alive, voters, voters/2+1, someHosts(dead))
+		c.quorumLost(teller, alive, voters, dead)
 	default:
 		c.bad(findNoLeader, "", "an election takes a few seconds: look again; if it stays so, see whether the servers reach each other's RPC ports",
 			"no server leads although %d of %d voters answer: the control plane is down", alive, voters)
 	}
+}
+
+func (c *clusterView) quorumLost(teller string, alive, voters int, missing []string) {
+	c.bad(findQuorum, "", "start the servers that are missing; if they are lost for good, drover recover goes on with those that are left",
+		"quorum is lost: by %s's raft configuration %d of %d voters answer, and %d are needed; missing: %s", teller, alive, voters, voters/2+1, someHosts(missing))
 }
 
 // hears tells whether one of the servers is in contact with a leader. A follower goes on naming one that is gone until it calls an election.
@@ -252,7 +256,7 @@ func (c *clusterView) quorum() {
 		return
 	}
 	c.row.Voters = Voters(c.leader.Raft.Servers)
-	alive := 0
+	alive, missing := 0, []string{}
 	for _, server := range c.leader.Raft.Servers {
 		if !server.Voter {
 			continue
@@ -260,11 +264,17 @@ func (c *clusterView) quorum() {
 		if f := c.find(server); f != nil {
 			if state := c.view(f.Host).Raft.State; state == Leader || state == Follower {
 				alive++
+				continue
 			}
 		}
+		missing = append(missing, c.name(server))
 	}
+	slices.Sort(missing)
 	c.row.Tolerance = max(0, alive-(c.row.Voters/2+1))
-	if alive < c.row.Voters {
+	switch {
+	case alive < c.row.Voters/2+1: // a leader that has lost the others says for a moment longer that it leads
+		c.quorumLost(c.leader.Host, alive, c.row.Voters, missing)
+	case alive < c.row.Voters:
 		c.bad(findQuorum, "", "bring the missing ones back, see below", "%d of %d voters answer; %s", alive, c.row.Voters, toleranceText(c.row.Tolerance))
 	}
 	if c.row.Voters > 1 && c.row.Voters%2 == 0 {
