@@ -81,7 +81,8 @@ func (l *Lab) initPid(host string) (int, error) {
 		}
 		for line := range strings.Lines(string(status)) {
 			ids, ok := strings.CutPrefix(line, "NSpid:")
-			if fields := strings.Fields(ids); ok && len(fields) > 1 && fields[len(fields)-1] == "1" {
+			// A task of the exec driver is the first process of a namespace too, one level further down.
+			if fields := strings.Fields(ids); ok && len(fields) == 2 && fields[1] == "1" {
 				return pid, nil
 			}
 		}
