@@ -119,7 +119,7 @@ func (r *rig) healthWithoutQuorum() {
 	})
 	a := r.run("health")
 	r.t.Log(a)
-	wantAnswer(r.t, a, exitFailed, "quorum is lost: by s1's raft configuration 1 of 3 voters answer, and 2 are needed; missing: s2, s3", "drover recover", "s2: its agent does not run")
+	wantAnswer(r.t, a, exitFailed, "quorum is lost: by s1's raft configuration 1 of 3 voters answer, and 2 are needed; missing: s2, s3", "drover recover", "c2, s2", "its agent does not run")
 }
 
 // A single server with raft protocol 2 is well; restarted with 3 it has no leader, and the reason is named.
