@@ -100,6 +100,9 @@ func (r *rig) healthPlanted() {
 	r.eventually("systemd to have tried s3 again", 20*time.Second, func() bool {
 		return slices.ContainsFunc(r.overview(exitFailed).Problems, func(p nomad.Problem) bool { return p.Kind == "crash_loop" })
 	})
+	r.eventually("the others to have a leader", 20*time.Second, func() bool {
+		return slices.ContainsFunc(r.overview(exitFailed).Problems, func(p nomad.Problem) bool { return p.Kind == "quorum" })
+	})
 	a := r.run("health")
 	t.Log(a)
 	wantAnswer(t, a, exitFailed, "s1: /opt/nomad/server/raft/peers.json is there", "s3: systemd starts its agent over and over", "c2: its agent does not run",
