@@ -10,11 +10,16 @@ import (
 	"drover/internal/lab"
 )
 
-// An upgrade begins with a server that is down, though a task that runs once is for it: its snapshot comes from another one.
+// An upgrade begins with a server that went down this very moment, while it led and the others have not elected another yet.
 func TestLabStoppedServer(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 3}, "drover")
-	r.onHost("s1", "systemctl", "stop", "nomad")
-	wantAnswer(t, r.run("plan", "--to", newVersion), exitChanges, "s1: this server is down; it is repaired first")
+	leader, _ := r.roles()
+	r.onHost(leader, "systemctl", "stop", "nomad")
+	a := r.run("plan", "--to", newVersion)
+	wantAnswer(t, a, exitChanges, leader+": this server is down; it is repaired first")
+	if !strings.Contains(a.err, "in case an election is under way") {
+		t.Errorf("it did not wait for an election: %s", a)
+	}
 	wantAnswer(t, r.upgrade(), exitOK)
 	r.wantRepaired()
 }

@@ -13,6 +13,7 @@ import (
 	"drover/internal/expression"
 	"drover/internal/nomad"
 	"drover/internal/release"
+	"drover/internal/wait"
 	"drover/internal/wire"
 )
 
@@ -247,8 +248,43 @@ func lookFailure(err error) nomad.LookFailure {
 	return failure
 }
 
+// awaitElection gives servers that have just lost their leader the time to elect another, as after a crash, or after a run that was killed when it
+// had stopped the leader, and then looks at those that answer again. Nobody leads still when the wait was in vain.
+func (c *cluster) awaitElection(ctx context.Context, survey *nomad.Survey) {
+	var servers []string
+	for _, facts := range survey.Hosts {
+		if facts.Server && facts.Leader {
+			return
+		}
+		if facts.Server && facts.Answers {
+			servers = append(servers, facts.Host)
+		}
+	}
+	if len(servers) < 2 {
+		return // one that leads alone does so as soon as it answers
+	}
+	waiting, cancel := context.WithTimeout(ctx, nomad.ElectionPatience)
+	defer cancel()
+	say := voice{call: c.call}
+	for leaderOf(c.askAll(waiting, servers)) == nil {
+		say.say(fmt.Sprintf("none of the servers that answer leads; waiting up to %s in case an election is under way", nomad.ElectionPatience))
+		if wait.For(waiting, 2*pollEvery) != nil {
+			return
+		}
+	}
+	for i, facts := range survey.Hosts {
+		if !slices.Contains(servers, facts.Host) {
+			continue
+		}
+		if now, err := c.look(ctx, facts.Host); err == nil {
+			survey.Hosts[i] = now
+		}
+	}
+}
+
 // askCluster adds what the cluster says of itself and what the token lacks.
 func (c *cluster) askCluster(ctx context.Context, survey *nomad.Survey) {
+	c.awaitElection(ctx, survey)
 	var speaker *nomad.HostFacts
 	for i := range survey.Hosts {
 		facts := &survey.Hosts[i]

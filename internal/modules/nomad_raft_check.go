@@ -11,7 +11,6 @@ import (
 
 	"drover/internal/expression"
 	"drover/internal/nomad"
-	"drover/internal/wait"
 )
 
 func nomadRaftCheckModule() Module {
@@ -42,9 +41,6 @@ func nomadRaftCheck(ctx context.Context, call *Call) (*Result, error) {
 	c := newCluster(call)
 	defer c.close()
 	survey := c.survey(ctx)
-	if err := c.awaitElection(ctx, &survey); err != nil {
-		return nil, err
-	}
 	evidence, problems := c.allRaftEvidence(ctx, survey, options.Target)
 	plan := nomad.NewRaftPlan(survey, evidence, options)
 	plan.Problems = append(plan.Problems, problems...)
@@ -63,43 +59,6 @@ func nomadRaftCheck(ctx context.Context, call *Call) (*Result, error) {
 		result.Message = fmt.Sprintf("mode %s, %d servers", plan.Mode, len(plan.Steps))
 	}
 	return result, nil
-}
-
-// awaitElection gives several servers that have just lost their leader the time to elect another, as after a run that was killed when it had
-// stopped the last one, and then looks at all of them again.
-func (c *cluster) awaitElection(ctx context.Context, survey *nomad.Survey) error {
-	var servers []string
-	for _, facts := range survey.Hosts {
-		if facts.Server && facts.Leader {
-			return nil
-		}
-		if facts.Server {
-			servers = append(servers, facts.Host)
-		}
-	}
-	if len(servers) < 3 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, nomad.ElectionPatience)
-	defer cancel()
-	say := voice{call: c.call}
-	for leaderOf(c.askAll(ctx, servers)) == nil {
-		say.say("no server leads; waiting for an election")
-		if wait.For(ctx, 2*pollEvery) != nil {
-			return nil // the plan says that nobody leads
-		}
-	}
-	for i, facts := range survey.Hosts {
-		if !facts.Server {
-			continue
-		}
-		now, err := c.look(ctx, facts.Host)
-		if err != nil {
-			return err
-		}
-		survey.Hosts[i] = now
-	}
-	return nil
 }
 
 // allRaftEvidence looks at all servers at the same time.
