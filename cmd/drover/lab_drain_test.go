@@ -78,23 +78,61 @@ func (r *rig) drainNodes() map[string]drainNode {
 	return nodes
 }
 
-// running are the allocations that run, by host.
-func (r *rig) running() map[string][]string {
+// practiceAlloc is an allocation of the lab's job, as the servers list it.
+type practiceAlloc struct {
+	ID, NodeName, ClientStatus, DesiredStatus string
+	DeploymentStatus                          *struct{ Healthy *bool }
+}
+
+// practice are the allocations that run.
+func (r *rig) practice() []practiceAlloc {
 	r.t.Helper()
-	var list []struct{ ID, NodeName, ClientStatus, DesiredStatus string }
+	var list []practiceAlloc
 	if err := r.lab.Call(r.t.Context(), "s1", "GET", "/v1/job/practice/allocations", nil, &list); err != nil {
 		r.t.Fatal(err)
 	}
+	return slices.DeleteFunc(list, func(a practiceAlloc) bool { return a.ClientStatus != "running" || a.DesiredStatus != "run" })
+}
+
+// running are the allocations that run, by host.
+func (r *rig) running() map[string][]string {
+	r.t.Helper()
 	found := map[string][]string{}
-	for _, alloc := range list {
-		if alloc.ClientStatus == "running" && alloc.DesiredStatus == "run" {
-			found[alloc.NodeName] = append(found[alloc.NodeName], alloc.ID)
-		}
+	for _, alloc := range r.practice() {
+		found[alloc.NodeName] = append(found[alloc.NodeName], alloc.ID)
 	}
 	for _, ids := range found {
 		slices.Sort(ids)
 	}
 	return found
+}
+
+// settle waits until all allocations are known to be healthy, as a drain wants it before it moves the first one, and until those of a host that
+// have been stopped have no process any more.
+func (r *rig) settle(host string) {
+	r.t.Helper()
+	r.eventually("9 healthy allocations, those of "+host+" alone in having processes there", time.Minute, func() bool {
+		healthy, here := 0, []string{}
+		for _, alloc := range r.practice() {
+			if alloc.DeploymentStatus == nil || alloc.DeploymentStatus.Healthy == nil || !*alloc.DeploymentStatus.Healthy {
+				continue
+			}
+			healthy++
+			if alloc.NodeName == host {
+				here = append(here, alloc.ID)
+			}
+		}
+		tasks, err := r.lab.Tasks(host)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		found := map[string]bool{}
+		for _, task := range tasks {
+			found[task.Alloc] = true
+		}
+		slices.Sort(here)
+		return healthy == 9 && slices.Equal(here, slices.Sorted(maps.Keys(found)))
+	})
 }
 
 // migrateQuickly shortens how long a replacement must be healthy before the next allocation moves.
@@ -154,8 +192,9 @@ func (r *rig) wantSaid(a answer, code int, words ...string) {
 
 // drainHeld drains the only client that is eligible.
 func (r *rig) drainHeld() {
+	r.settle("c3")
 	pids := r.pidsOf("c3")
-	a := r.run(r.upgradeClients("--limit", "c3", "--drain-timeout", "4s")...)
+	a := r.run(r.upgradeClients("--limit", "c3", "--drain-timeout", "6s")...)
 	r.wantSaid(a, exitFailed, "allocations left: practice.", "practice.raw[", "another client for it was not found", "the drain was cancelled, and the client is eligible again")
 	r.wantNode("c3", oldVersion, "eligible", false)
 	if diff := cmp.Diff(pids, r.pidsOf("c3")); diff != "" {
@@ -193,6 +232,7 @@ func (r *rig) drainOfAnother() {
 
 // clientInPlace upgrades one client without draining it.
 func (r *rig) clientInPlace() {
+	r.settle("c3")
 	tasks := r.tasksOf("c3")
 	a := r.run("upgrade-clients", "--to", newVersion, "--binary", r.binary, "--yes", "--limit", "c3")
 	r.wantSaid(a, exitOK)

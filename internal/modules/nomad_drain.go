@@ -326,7 +326,7 @@ func (d *drain) holder(ctx context.Context, client *api.Client, unasked error, a
 	case why != "":
 		return "another client for it was not found: " + why
 	}
-	return "it has its turn when the replacements of its group before it are healthy (max_parallel of migrate)"
+	return "it has its turn when enough allocations of its group are healthy (max_parallel and min_healthy_time of migrate)"
 }
 
 // restore gives the client its former eligibility back.
