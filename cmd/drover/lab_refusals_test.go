@@ -397,7 +397,8 @@ func (r *rig) ownCluster(host string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	config := fmt.Sprintf("name = %q\nregion = \"global\"\ndata_dir = \"/opt/nomad\"\nserver {\n  enabled = true\n  bootstrap_expect = 1\n}\n", host)
+	// An agent that looks for updates writes a file into its data directory, some time after its start.
+	config := fmt.Sprintf("name = %q\nregion = \"global\"\ndata_dir = \"/opt/nomad\"\ndisable_update_check = true\nserver {\n  enabled = true\n  bootstrap_expect = 1\n}\n", host)
 	for path, text := range map[string]string{"etc/systemd/system/nomad.service": string(unit), "etc/nomad.d/nomad.hcl": config} {
 		if err := os.MkdirAll(filepath.Dir(r.path(host, path)), 0o755); err != nil {
 			r.t.Fatal(err)
