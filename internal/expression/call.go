@@ -29,13 +29,8 @@ func (ev *evaluation) apply(e *entry, value any, positional []any, named *Map) (
 		if err := defined(value); err != nil {
 			return nil, err
 		}
-		if err := defined(positional...); err != nil {
+		if err := definedArguments(positional, named); err != nil {
 			return nil, err
-		}
-		for _, argument := range named.All() {
-			if err := defined(argument); err != nil {
-				return nil, err
-			}
 		}
 	}
 	return e.run(&invocation{ev, e, positional, named}, value)
@@ -57,6 +52,18 @@ func (ev *evaluation) arguments(args arguments) ([]any, *Map, error) {
 	return positional, named, nil
 }
 
+func definedArguments(positional []any, named *Map) error {
+	if err := defined(positional...); err != nil {
+		return err
+	}
+	for _, argument := range named.All() {
+		if err := defined(argument); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // call runs a function or a method.
 func (ev *evaluation) call(n *call) (any, error) {
 	var of any
@@ -74,13 +81,8 @@ func (ev *evaluation) call(n *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := defined(positional...); err != nil {
+	if err := definedArguments(positional, named); err != nil {
 		return nil, err
-	}
-	for _, argument := range named.All() {
-		if err := defined(argument); err != nil {
-			return nil, err
-		}
 	}
 	if isMethod {
 		return ev.method(of, method.name, positional, named)

@@ -73,6 +73,8 @@ func TestEvaluate(t *testing.T) {
 		{`'a1b22' | regex_replace('([0-9]+)', '<\\1>')`, "a<1>b<22>"},
 		{`'nomad v1.10.5' | regex_search('v(\d+)\.(\d+)', '\\1', '\\2')`, []any{"1", "10"}},
 		{"{'a': 1} | combine({'b': 2}) | to_json", `{"a": 1, "b": 2}`},
+		{`'a"b\\c\'d\n\r\t' | to_json`, `"a\"b\\c'd\n\r\t"`},
+		{`['a"b\\c\'d\n\r\t'] | string`, `['a"b\\c\'d\n\r\t']`},
 		{"'%s-%03d' | format(name, n)", "nomad-007"},
 		{"range(3) | list", []any{int64(0), int64(1), int64(2)}},
 		{"groups.servers.0", "s1"},

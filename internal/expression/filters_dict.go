@@ -28,16 +28,21 @@ func mapping(filter string, value any) (Mapping, error) {
 	return m, nil
 }
 
+// fieldNames are those of what holds the key and the value in an item of a list that stands for a dictionary.
+func (c *invocation) fieldNames() (key, value string, err error) {
+	if key, err = c.textArgument("key_name", "key"); err != nil {
+		return "", "", err
+	}
+	value, err = c.textArgument("value_name", "value")
+	return key, value, err
+}
+
 func filterDict2Items(c *invocation, value any) (any, error) {
 	m, err := mapping("dict2items", value)
 	if err != nil {
 		return nil, err
 	}
-	keyName, err := c.textArgument("key_name", "key")
-	if err != nil {
-		return nil, err
-	}
-	valueName, err := c.textArgument("value_name", "value")
+	keyName, valueName, err := c.fieldNames()
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +62,7 @@ func filterItems2Dict(c *invocation, value any) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("items2dict needs a list, not %s", typeName(value))
 	}
-	keyName, err := c.textArgument("key_name", "key")
-	if err != nil {
-		return nil, err
-	}
-	valueName, err := c.textArgument("value_name", "value")
+	keyName, valueName, err := c.fieldNames()
 	if err != nil {
 		return nil, err
 	}
@@ -145,17 +146,7 @@ func filterDictSort(c *invocation, value any) (any, error) {
 		}
 		return key
 	}
-	slices.SortStableFunc(pairs, func(a, b any) int {
-		order, failure := compare(sortKey(a), sortKey(b))
-		if failure != nil && err == nil {
-			err = failure
-		}
-		if reverse {
-			return -order
-		}
-		return order
-	})
-	return pairs, err
+	return pairs, sortBy(pairs, sortKey, reverse)
 }
 
 func filterCombine(c *invocation, value any) (any, error) {

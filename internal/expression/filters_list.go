@@ -78,7 +78,11 @@ func (c *invocation) end(value any, i int64) (any, error) {
 	if at, ok := position(i, len(items)); ok {
 		return items[at], nil
 	}
-	return Undefined{Hint: "there is no " + c.entry.name + " item: the list is empty"}, nil
+	return c.noItem(), nil
+}
+
+func (c *invocation) noItem() Undefined {
+	return Undefined{Hint: "there is no " + c.entry.name + " item: the list is empty"}
 }
 
 // path looks up `a.b.0` in an item.
@@ -100,22 +104,29 @@ func path(value any, attribute any) (any, error) {
 	return value, nil
 }
 
-// keys returns what items are compared by: their attribute, where one is given, and text without case.
-func (c *invocation) keys(items []any, caseSensitive bool) ([]any, error) {
-	keys := slices.Clone(items)
+// keyed returns the items of a list and what they are compared by: their attribute, where one is given, and text without case unless the
+// filter was told otherwise.
+func (c *invocation) keyed(value any) (items, keys []any, err error) {
+	if items, err = c.items(value); err != nil {
+		return nil, nil, err
+	}
+	caseSensitive, err := c.boolArgument("case_sensitive", false)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys = slices.Clone(items)
 	attribute, ok := c.argument("attribute")
 	for i := range keys {
 		if ok && attribute != nil {
-			var err error
 			if keys[i], err = path(keys[i], attribute); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if s, isText := keys[i].(string); isText && !caseSensitive {
 			keys[i] = strings.ToLower(s)
 		}
 	}
-	return keys, defined(keys...)
+	return items, keys, defined(keys...)
 }
 
 func filterJoin(c *invocation, value any) (any, error) {
@@ -163,7 +174,7 @@ func filterReverse(c *invocation, value any) (any, error) {
 }
 
 func filterSort(c *invocation, value any) (any, error) {
-	items, err := c.items(value)
+	items, keys, err := c.keyed(value)
 	if err != nil {
 		return nil, err
 	}
@@ -171,56 +182,46 @@ func filterSort(c *invocation, value any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	caseSensitive, err := c.boolArgument("case_sensitive", false)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := c.keys(items, caseSensitive)
-	if err != nil {
-		return nil, err
-	}
 	order := make([]int, len(items))
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(i, j int) int {
-		result, failure := compare(keys[i], keys[j])
-		if failure != nil && err == nil {
-			err = failure
-		}
-		if reverse {
-			return -result
-		}
-		return result
-	})
+	if err := sortBy(order, func(i int) any { return keys[i] }, reverse); err != nil {
+		return nil, fmt.Errorf("sort: %w", err)
+	}
 	sorted := make([]any, len(items))
 	for i, from := range order {
 		sorted[i] = items[from]
 	}
-	if err != nil {
-		return nil, fmt.Errorf("sort: %w", err)
-	}
 	return sorted, c.charge(len(items) * itemSize)
+}
+
+// sortBy sorts by keys of which each can be compared with each, and keeps what is equal in order, as Python does also in reverse.
+func sortBy[T any](items []T, key func(T) any, reverse bool) error {
+	var failure error
+	slices.SortStableFunc(items, func(a, b T) int {
+		order, err := compare(key(a), key(b))
+		if err != nil && failure == nil {
+			failure = err
+		}
+		if reverse {
+			return -order
+		}
+		return order
+	})
+	return failure
 }
 
 func filterMin(c *invocation, value any) (any, error) { return c.extreme(value, -1) }
 func filterMax(c *invocation, value any) (any, error) { return c.extreme(value, 1) }
 
 func (c *invocation) extreme(value any, sign int) (any, error) {
-	items, err := c.items(value)
+	items, keys, err := c.keyed(value)
 	if err != nil {
 		return nil, err
 	}
 	if len(items) == 0 {
-		return Undefined{Hint: "there is no " + c.entry.name + " item: the list is empty"}, nil
-	}
-	caseSensitive, err := c.boolArgument("case_sensitive", false)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := c.keys(items, caseSensitive)
-	if err != nil {
-		return nil, err
+		return c.noItem(), nil
 	}
 	best := 0
 	for i := 1; i < len(items); i++ {

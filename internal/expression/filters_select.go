@@ -163,15 +163,7 @@ func (c *invocation) appendNew(list, items []any, keep func(any) (bool, error)) 
 }
 
 func filterUnique(c *invocation, value any) (any, error) {
-	items, err := c.items(value)
-	if err != nil {
-		return nil, err
-	}
-	caseSensitive, err := c.boolArgument("case_sensitive", false)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := c.keys(items, caseSensitive)
+	items, keys, err := c.keyed(value)
 	if err != nil {
 		return nil, err
 	}

@@ -110,15 +110,7 @@ func writeQuoted(b *strings.Builder, s string) {
 	b.WriteRune(quote)
 	for _, r := range s {
 		switch {
-		case r == quote || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
+		case writeEscaped(b, r, quote):
 		case r == ' ' || unicode.IsGraphic(r) && !unicode.Is(unicode.Zs, r):
 			b.WriteRune(r)
 		case r < 0x100:
@@ -130,4 +122,22 @@ func writeQuoted(b *strings.Builder, s string) {
 		}
 	}
 	b.WriteRune(quote)
+}
+
+// writeEscaped writes the quote, the backslash and the usual controls, which repr and JSON escape alike; it tells whether r is one of these.
+func writeEscaped(b *strings.Builder, r, quote rune) bool {
+	switch r {
+	case quote, '\\':
+		b.WriteByte('\\')
+		b.WriteRune(r)
+	case '\n':
+		b.WriteString(`\n`)
+	case '\r':
+		b.WriteString(`\r`)
+	case '\t':
+		b.WriteString(`\t`)
+	default:
+		return false
+	}
+	return true
 }
