@@ -23,7 +23,7 @@ import (
 type fleetFlags struct {
 	inventories        []string
 	limit              string
-	given              func(flag string) bool // nil: only what is not empty was given
+	given              func(flag string) bool // whether it stands on the command line
 	extraVars          []string
 	user               string
 	privateKey         string
@@ -62,9 +62,6 @@ func (f *fleetFlags) register(c *cobra.Command) {
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 }
-
-// limited tells whether --limit was given, be it empty: a variable of a shell that is empty by mistake must not mean all hosts.
-func (f *fleetFlags) limited() bool { return f.limit != "" || f.given != nil && f.given("limit") }
 
 // check refuses what cannot work before anything is read.
 func (f *fleetFlags) check(s streams) error {

@@ -49,10 +49,7 @@ func (f *fleetFlags) open(s streams, playbookDir string, lock bool) (*fleet, err
 		return nil, f.inventoryError(err)
 	}
 	fl := &fleet{s: s, flags: f, inventory: hosts, hosts: hosts.Hosts()}
-	if f.limited() {
-		if f.limit == "" {
-			return nil, usageError("--limit is empty, which would leave no host; without the flag all hosts are meant")
-		}
+	if f.limit != "" {
 		if fl.hosts, err = hosts.Limit(f.limit); err != nil {
 			return nil, usageError("%w", err)
 		}

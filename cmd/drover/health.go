@@ -77,9 +77,6 @@ func (h *healthFlags) health(ctx context.Context, s streams) error {
 func (h *healthFlags) vars() (*expression.Map, error) {
 	version := orElse(h.verify, h.to)
 	if version == "" {
-		if h.given("verify") || h.given("to") {
-			return nil, usageError("--verify needs a version, such as 1.11.0")
-		}
 		if h.given("stable") || h.given("wait") {
 			return nil, usageError("--stable and --wait are about --verify VERSION")
 		}

@@ -72,7 +72,7 @@ func (r *recoverFlags) run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer fl.close()
-	if !r.limited() {
+	if r.limit == "" {
 		if named, err := fl.inventory.Limit(survivorsGroup); err == nil && len(named) > 0 {
 			r.limit, fl.hosts = survivorsGroup, named
 		}

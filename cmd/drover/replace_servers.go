@@ -73,7 +73,7 @@ func (r *replaceServersFlags) run(ctx context.Context, s streams) error {
 	}
 	vars.Set("update_retry_join", r.update)
 	switch {
-	case r.limited():
+	case r.limit != "":
 		return usageError("replace-servers goes by the inventory's groups new_servers and old_servers, and asks every server of the cluster: leave --limit out")
 	case !r.yes && !r.check && !terminal(s.in):
 		return usageError("without a terminal nobody can be asked: add --yes (--check shows what it would do)")

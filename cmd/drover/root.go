@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -47,7 +46,7 @@ const (
 	exitUsage       = 5  // a flag or argument is wrong
 	exitRefused     = 10 // drover refuses: it would put quorum, allocations or data at risk
 	exitLocked      = 11 // another run holds a host
-	exitChanges     = 12 // plan only: there is something to do
+	exitChanges     = 12 // commands that only show: there is something to do
 	exitInterrupted = 99
 )
 
@@ -60,7 +59,7 @@ Exit codes:
   5   a flag or argument is wrong
   10  refused: it would put quorum, allocations or data at risk
   11  another run holds a host
-  12  plan only: there is something to do
+  12  there is something to do (plan; raft-v3, recover and replace-servers with --check)
   99  interrupted`
 
 // exit ends a command with a code. Its error, when there is one, has yet to be told.
@@ -77,10 +76,6 @@ func (e *exit) Error() string {
 }
 
 func (e *exit) Unwrap() error { return e.err }
-
-func usageError(format string, args ...any) error {
-	return &exit{exitUsage, fmt.Errorf(format, args...)}
-}
 
 // run is the whole program: arguments in, exit code out.
 func run(s streams, args []string) int {
@@ -109,47 +104,6 @@ func run(s streams, args []string) int {
 	default:
 		fmt.Fprintln(s.err, "drover: "+printable.Text(err.Error()))
 		return exitError
-	}
-}
-
-// refine gives a command and those below it one way to refuse wrong arguments, and notes when one has begun: whatever cobra
-// refuses before that is a mistake in the command line.
-func refine(command *cobra.Command, begun *bool) {
-	for _, child := range command.Commands() {
-		refine(child, begun)
-	}
-	if command.HasSubCommands() {
-		command.Args = func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			names := make([]string, 0, len(c.Commands()))
-			for _, child := range c.Commands() {
-				names = append(names, child.Name())
-			}
-			return usageError("there is no command %q%s (see `%s --help`)", c.CommandPath()+" "+args[0], nearestHint(args[0], names), c.CommandPath())
-		}
-		command.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-		return
-	}
-	if check := command.Args; check != nil {
-		command.Args = func(c *cobra.Command, args []string) error {
-			err := check(c, args)
-			var told *exit
-			switch {
-			case err == nil, errors.As(err, &told):
-				return err
-			case len(args) == 0:
-				return usageError("an argument is missing: the form is `%s`", c.UseLine())
-			}
-			return usageError("these arguments do not fit: %s; the form is `%s`", strings.Join(args, " "), c.UseLine())
-		}
-	}
-	if work := command.RunE; work != nil {
-		command.RunE = func(c *cobra.Command, args []string) error {
-			*begun = true
-			return work(c, args)
-		}
 	}
 }
 
@@ -211,9 +165,7 @@ It asks the cluster before each step whether it may go on: quorum is never riske
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError("%w (see `%s --help`)", err, c.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newPlanCommand(s), newUpgradeCommand(s), newEnterpriseCommand(s), newUpgradeClientsCommand(s), newReplaceClientsCommand(s), newReplaceServersCommand(s), newRaftV3Command(s), newRecoverCommand(s), newRunCommand(s), newHealthCommand(s), newExecCommand(s),
 		newRunsCommand(s), newInventoryCommand(s), newDocCommand(s), newPlaybookCommand(s), newLabCommand(s.in, s.out, s.err), newDemoCommand(s), newVersionCommand(s),

@@ -90,9 +90,6 @@ func (u *upgradeFlags) vars() (*expression.Map, error) {
 	if err := u.checkBatches(); err != nil {
 		return nil, err
 	}
-	if err := u.checkGiven("binary", "binary-dir", "mirror", "release-key"); err != nil {
-		return nil, err
-	}
 	if strings.HasPrefix(u.binary, "http://") || strings.HasPrefix(u.binary, "https://") {
 		return nil, usageError("--binary takes a file, not a URL: --mirror URL fetches a release and checks its signature")
 	}
@@ -148,16 +145,6 @@ func (u *upgradeFlags) checkBatches() error {
 	}
 	if u.given("max-fail-percentage") && (u.maxFail < 0 || u.maxFail > 100) {
 		return usageError("--max-fail-percentage is from 0 to 100, not %g", u.maxFail)
-	}
-	return nil
-}
-
-// checkGiven refuses flags that were given and are empty: a variable of a shell that is empty by mistake must not mean another source.
-func (u *upgradeFlags) checkGiven(names ...string) error {
-	for _, name := range names {
-		if value := map[string]string{"binary": u.binary, "binary-dir": u.binaryDir, "mirror": u.mirror, "release-key": u.releaseKey}[name]; value == "" && u.given != nil && u.given(name) {
-			return usageError("--%s is empty; without the flag the default is taken", name)
-		}
 	}
 	return nil
 }
