@@ -108,7 +108,7 @@ func (p *planner) notes(survey Survey) {
 		p.say(&n, p.findings(&n, &survey))
 	}
 	for _, unread := range survey.Notes.Unread {
-		p.warn("", "not compared with Nomad's upgrade notes: %s", unread)
+		p.plan.warn("", "not compared with Nomad's upgrade notes: %s", unread)
 	}
 	p.acceptedNotes()
 }
@@ -242,9 +242,9 @@ func (p *planner) acceptedNotes() {
 		i := slices.IndexFunc(known, func(n note) bool { return n.id == id })
 		switch {
 		case i < 0:
-			p.refuse("", "take the name from the words of the plan, which end with it", "--accept-note %s: there is no such note", id)
+			p.plan.refuse("", "take the name from the words of the plan, which end with it", "--accept-note %s: there is no such note", id)
 		case known[i].severity == noteFatal:
-			p.refuse("", known[i].remedy, "--accept-note %s: an agent that this note speaks of does not start, so that it cannot be accepted", id)
+			p.plan.refuse("", known[i].remedy, "--accept-note %s: an agent that this note speaks of does not start, so that it cannot be accepted", id)
 		case !slices.ContainsFunc(p.plan.Accepted, func(a AcceptedRisk) bool { return a.Flag == known[i].flag() }):
 			p.plan.Accepted = append(p.plan.Accepted, AcceptedRisk{Flag: known[i].flag(), What: "loosens nothing here"})
 		}

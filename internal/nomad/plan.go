@@ -119,8 +119,7 @@ type Plan struct {
 	Batches   []Batch        `json:"batches"`
 	Pauses    []string       `json:"pauses"`
 	Accepted  []AcceptedRisk `json:"accepted"`
-	Warnings  []Problem      `json:"warnings"`
-	Problems  []Problem      `json:"problems"`
+	Findings
 	// NotUpgraded are hosts that stay as they are although they were asked for: skipped because they cannot be reached, or dead.
 	NotUpgraded []Problem `json:"not_upgraded"`
 	// MaxFailPercentage is what is left of the allowed failures, as a share of the clients in the batches; null: the first ends the run.
@@ -130,22 +129,9 @@ type Plan struct {
 	Legs []Leg `json:"legs,omitempty"`
 }
 
-// Verdicts of a plan.
-const (
-	VerdictClean   = "clean"
-	VerdictChanges = "changes"
-	VerdictRefused = "refused"
-)
-
 // Verdict sums a plan up.
 func (p *Plan) Verdict() string {
-	switch {
-	case len(p.Problems) > 0:
-		return VerdictRefused
-	case slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Action == ActionUpgrade }):
-		return VerdictChanges
-	}
-	return VerdictClean
+	return p.verdict(slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Action == ActionUpgrade }))
 }
 
 // NewPlan works out the upgrade of a surveyed cluster: servers first, those that do not vote before voters and the
@@ -171,7 +157,7 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 	p.plan.Problems, p.plan.Warnings, p.plan.NotUpgraded = sorted(p.plan.Problems), sorted(p.plan.Warnings), sorted(p.plan.NotUpgraded)
 	batches, err := Batches(p.plan.Steps, options.Batch, options.PerDatacenter)
 	if err != nil {
-		p.refuse("", "say --batch 5 or --batch 10%", "%v", err)
+		p.plan.refuse("", "say --batch 5 or --batch 10%", "%v", err)
 	}
 	p.plan.Batches = batches
 	return p.plan
@@ -179,10 +165,9 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 
 // emptyPlan has no list that is null in JSON.
 func emptyPlan(target Version, problems []Problem) Plan {
-	return Plan{
-		Target: target, Steps: []Step{}, Pauses: []string{}, Accepted: []AcceptedRisk{},
-		Problems: append([]Problem{}, problems...), Warnings: []Problem{}, NotUpgraded: []Problem{},
-	}
+	plan := Plan{Target: target, Steps: []Step{}, Pauses: []string{}, Accepted: []AcceptedRisk{}, Findings: noFindings(), NotUpgraded: []Problem{}}
+	plan.Problems = append(plan.Problems, problems...)
+	return plan
 }
 
 type planner struct {
@@ -194,17 +179,9 @@ type planner struct {
 	leaves   []string      // servers that will leave raft when they stop
 }
 
-func (p *planner) refuse(host, remedy, format string, args ...any) {
-	p.plan.Problems = append(p.plan.Problems, Problem{Host: host, Text: fmt.Sprintf(format, args...), Remedy: remedy})
-}
-
 // exclude refuses a host that the others can go on without.
 func (p *planner) exclude(host, remedy, format string, args ...any) {
 	p.plan.Problems = append(p.plan.Problems, Problem{Host: host, Text: fmt.Sprintf(format, args...), Remedy: remedy, Limit: "!" + host})
-}
-
-func (p *planner) warn(host, format string, args ...any) {
-	p.plan.Warnings = append(p.plan.Warnings, Problem{Host: host, Text: fmt.Sprintf(format, args...)})
 }
 
 // steps plans every host, in the order in which things are done.
@@ -255,13 +232,13 @@ func (p *planner) oldClients(survey Survey) {
 	const remedy = "upgrade clients to 1.6 or later first"
 	for _, facts := range sortFacts(survey.Hosts) {
 		if facts.Client && !facts.Server && facts.VersionRunning.Known() && !facts.VersionRunning.AtLeast("1.6.0") {
-			p.refuse(facts.Host, remedy, "this client runs %s, and servers of 1.9 and later turn away clients before 1.6", facts.VersionRunning)
+			p.plan.refuse(facts.Host, remedy, "this client runs %s, and servers of 1.9 and later turn away clients before 1.6", facts.VersionRunning)
 		}
 	}
 	for _, node := range survey.strangers() {
 		version, err := ParseVersion(node.Version)
 		if err == nil && !version.AtLeast("1.6.0") && node.Status != nodeDown {
-			p.refuse("", remedy+"; it has no host in the inventory that could be looked at", "client %s runs %s, and servers of 1.9 and later turn away clients before 1.6", node.Name, version)
+			p.plan.refuse("", remedy+"; it has no host in the inventory that could be looked at", "client %s runs %s, and servers of 1.9 and later turn away clients before 1.6", node.Name, version)
 		}
 	}
 }
@@ -273,7 +250,7 @@ func (p *planner) clientsAhead() {
 	}
 	for _, server := range p.plan.Steps {
 		if server.server() && server.Action == ActionNone && server.From.Known() && server.From.Compare(p.target) < 0 {
-			p.warn(server.Host, "stays on %s while clients become %s: Nomad wants servers upgraded before clients", server.From, p.target)
+			p.plan.warn(server.Host, "stays on %s while clients become %s: Nomad wants servers upgraded before clients", server.From, p.target)
 		}
 	}
 }
@@ -307,6 +284,6 @@ func (p *planner) continues(survey Survey) {
 		for _, version := range sortedKeys(versions) {
 			words = append(words, strings.Join(versions[version], ", ")+": "+version)
 		}
-		p.warn("", "servers run different versions (%s): an upgrade was not finished, and this one brings all to %s", strings.Join(words, "; "), p.target)
+		p.plan.warn("", "servers run different versions (%s): an upgrade was not finished, and this one brings all to %s", strings.Join(words, "; "), p.target)
 	}
 }

@@ -21,7 +21,7 @@ func (p *planner) budget() {
 	total := batched + skipped
 	allowed := int(math.Floor(*percentage * float64(total) / 100))
 	if skipped > allowed {
-		p.refuse("", "raise --max-fail-percentage, or repair the connections", "%d of %d clients would be skipped, and --max-fail-percentage %g allows %d to be lost",
+		p.plan.refuse("", "raise --max-fail-percentage, or repair the connections", "%d of %d clients would be skipped, and --max-fail-percentage %g allows %d to be lost",
 			skipped, total, *percentage, allowed)
 		return
 	}

@@ -26,9 +26,9 @@ func (p *planner) unreachable(survey Survey) {
 	switch {
 	case !p.options.SkipUnreachable || len(survey.Unreachable) == 0:
 	case len(survey.Hosts) == 0:
-		p.refuse("", "repair the connections", "none of the hosts could be asked, so that there is nobody to go on with")
+		p.plan.refuse("", "repair the connections", "none of the hosts could be asked, so that there is nobody to go on with")
 	case !slices.ContainsFunc(survey.Hosts, func(f HostFacts) bool { return f.Server && f.Answers }):
-		p.refuse("", "repair the connections to the servers", "no server could be asked, so that nobody knows which of the unreachable hosts is a client and may be skipped")
+		p.plan.refuse("", "repair the connections to the servers", "no server could be asked, so that nobody knows which of the unreachable hosts is a client and may be skipped")
 	}
 	for _, host := range sortedKeys(survey.Unreachable) {
 		failed := survey.Unreachable[host]
@@ -69,7 +69,7 @@ func (p *planner) unasked(survey Survey, host string, member *RaftMember, action
 // leave notes a host that was asked for and stays as it is.
 func (p *planner) leave(host, kind, why string) {
 	p.plan.NotUpgraded = append(p.plan.NotUpgraded, Problem{Host: host, Kind: kind, Text: why})
-	p.warn(host, "stays as it is: %s", why)
+	p.plan.warn(host, "stays as it is: %s", why)
 }
 
 // isClient tells whether the servers know a client by the name or the address of a host that could not be asked.
@@ -150,7 +150,7 @@ func (p *planner) inventory(survey Survey) {
 	for i, member := range survey.Raft.Servers {
 		found := survey.seen(&member) || slices.ContainsFunc(sortedKeys(survey.Unreachable), func(host string) bool { return survey.memberAt(host) == &survey.Raft.Servers[i] })
 		if !found && !p.acceptsDown(survey, &member) {
-			p.refuse("", "add its host to the inventory, or name it with --accept-down if it is dead",
+			p.plan.refuse("", "add its host to the inventory, or name it with --accept-down if it is dead",
 				"the cluster has a server %s at %s that is not in the inventory", member.Node, member.Address)
 		}
 	}
@@ -163,7 +163,7 @@ func (p *planner) inventory(survey Survey) {
 		}
 	}
 	if len(regions) > 1 {
-		p.refuse("", "upgrade one region at a time, the authoritative one first", "the inventory holds agents of several regions: %s", strings.Join(sortedKeys(regions), ", "))
+		p.plan.refuse("", "upgrade one region at a time, the authoritative one first", "the inventory holds agents of several regions: %s", strings.Join(sortedKeys(regions), ", "))
 	}
 }
 
@@ -174,7 +174,7 @@ func (p *planner) twoClusters(survey Survey) {
 		for _, group := range p.clusters {
 			words = append(words, describeCluster(survey, group))
 		}
-		p.refuse("", "give each cluster an inventory of its own", "the inventory holds %d clusters: %s", len(p.clusters), strings.Join(words, "; and "))
+		p.plan.refuse("", "give each cluster an inventory of its own", "the inventory holds %d clusters: %s", len(p.clusters), strings.Join(words, "; and "))
 		return
 	}
 	for _, facts := range sortFacts(survey.Hosts) {
@@ -186,10 +186,10 @@ func (p *planner) twoClusters(survey Survey) {
 		switch {
 		case member:
 		case survey.known(&facts):
-			p.refuse(facts.Host, "wait some 20 s until it votes again, and run again; if it does not, see its log: journalctl -u "+facts.Unit,
+			p.plan.refuse(facts.Host, "wait some 20 s until it votes again, and run again; if it does not, see its log: journalctl -u "+facts.Unit,
 				"this server runs, and raft has dropped it: it was away for long, or has only just been started")
 		default:
-			p.refuse(facts.Host, "remove it from the inventory, or upgrade each cluster with its own inventory", "this server is not in the raft configuration of the cluster that the other servers form")
+			p.plan.refuse(facts.Host, "remove it from the inventory, or upgrade each cluster with its own inventory", "this server is not in the raft configuration of the cluster that the other servers form")
 		}
 	}
 }
@@ -226,7 +226,7 @@ func (p *planner) duplicates(survey Survey) {
 	for _, facts := range sortFacts(survey.Hosts) {
 		id := facts.ServerID + "/" + facts.NodeID
 		if other, ok := names[id]; ok && id != "/" {
-			p.refuse(facts.Host, "remove one of the two names from the inventory", "is the same agent as %s", other)
+			p.plan.refuse(facts.Host, "remove one of the two names from the inventory", "is the same agent as %s", other)
 		}
 		names[id] = facts.Host
 	}
@@ -281,7 +281,7 @@ func (p *planner) nodes(survey Survey) {
 		if down > 0 {
 			text += fmt.Sprintf(" (%d of them down)", down)
 		}
-		p.warn("", "%s; they stay as they are", text)
+		p.plan.warn("", "%s; they stay as they are", text)
 	}
 	for _, facts := range sortFacts(survey.Hosts) {
 		if !facts.Client || !facts.Answers || facts.NodeID == "" || survey.node(facts) != nil {
@@ -298,7 +298,7 @@ func (p *planner) foreign(survey Survey, facts HostFacts) {
 		p.exclude(facts.Host, "see in its log why it does not register", "the servers do not know this client")
 		return
 	}
-	p.refuse(facts.Host, "remove it from the inventory; its own cluster has an inventory of its own", "this client belongs to another cluster: its servers are %s", someHosts(facts.KnownServers))
+	p.plan.refuse(facts.Host, "remove it from the inventory; its own cluster has an inventory of its own", "this client belongs to another cluster: its servers are %s", someHosts(facts.KnownServers))
 }
 
 // accepted says which risks are accepted, and what that loosens in this upgrade.
@@ -373,7 +373,7 @@ func (p *planner) acceptedDown(survey Survey, name string, accept func(flag, for
 		known = append(known, facts.Host)
 		if name == facts.Host || name == facts.NodeName {
 			if facts.Answers {
-				p.refuse("", "take it out of --accept-down", "--accept-down names %s, and %s is alive: it answers", name, facts.Host)
+				p.plan.refuse("", "take it out of --accept-down", "--accept-down names %s, and %s is alive: it answers", name, facts.Host)
 			} else {
 				accept(flag, "%s counts as dead", facts.Host)
 			}
@@ -386,11 +386,11 @@ func (p *planner) acceptedDown(survey Survey, name string, accept func(flag, for
 		if near := nearest.Hint(name, known); near != "" {
 			remedy += "; " + near
 		}
-		p.refuse("", remedy, "--accept-down names %s, and the cluster has no such server", name)
+		p.plan.refuse("", remedy, "--accept-down names %s, and the cluster has no such server", name)
 		return
 	}
 	if member := survey.named(name); member != nil && !survey.seen(member) && survey.alive(member) != "" {
-		p.refuse("", "add its host to the inventory, reachable from here; if it has died this minute, run again when gossip has noticed",
+		p.plan.refuse("", "add its host to the inventory, reachable from here; if it has died this minute, run again when gossip has noticed",
 			"--accept-down names %s, and %s", name, survey.alive(member))
 		return
 	}

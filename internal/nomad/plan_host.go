@@ -99,16 +99,16 @@ func (p *planner) upgrade(facts HostFacts, step *Step) {
 // tell warns of what is peculiar about a host that is upgraded.
 func (p *planner) tell(survey Survey, facts HostFacts, step *Step) {
 	if facts.Package != "" {
-		p.warn(facts.Host, "the package %s owns the binary: a later upgrade, downgrade or repair of the package may replace it", facts.Package)
+		p.plan.warn(facts.Host, "the package %s owns the binary: a later upgrade, downgrade or repair of the package may replace it", facts.Package)
 	}
 	if step.Disk.Compare(p.target) > 0 {
-		p.warn(facts.Host, "%s lies on disk and does not run yet; it is replaced by %s", step.Disk, p.target)
+		p.plan.warn(facts.Host, "%s lies on disk and does not run yet; it is replaced by %s", step.Disk, p.target)
 	}
 	switch down := facts.Server && step.Action == ActionUpgrade && (!facts.Running || facts.CrashLooping); {
 	case down && survey.dropped(&facts):
-		p.warn(facts.Host, "this server is down, and raft has dropped it; it is repaired first, and no other server is stopped before it votes again")
+		p.plan.warn(facts.Host, "this server is down, and raft has dropped it; it is repaired first, and no other server is stopped before it votes again")
 	case down:
-		p.warn(facts.Host, "this server is down; it is repaired first")
+		p.plan.warn(facts.Host, "this server is down; it is repaired first")
 	}
 	if facts.Client {
 		p.beforehand(facts, step)
@@ -119,17 +119,17 @@ func (p *planner) tell(survey Survey, facts HostFacts, step *Step) {
 func (p *planner) beforehand(facts HostFacts, step *Step) {
 	switch {
 	case !facts.Running && !facts.Server:
-		p.warn(facts.Host, "this client is down: it is started with %s, and if it does not become ready, that is told and not counted as a failure of the upgrade", p.target)
+		p.plan.warn(facts.Host, "this client is down: it is started with %s, and if it does not become ready, that is told and not counted as a failure of the upgrade", p.target)
 	case step.NodeStatus != "" && step.NodeStatus != nodeReady:
-		p.warn(facts.Host, "the servers see this client as %s: if it does not become ready, that is told and not counted as a failure of the upgrade", step.NodeStatus)
+		p.plan.warn(facts.Host, "the servers see this client as %s: if it does not become ready, that is told and not counted as a failure of the upgrade", step.NodeStatus)
 	}
 	switch {
 	case step.OwnDrain:
-		p.warn(facts.Host, "is draining, begun by %s; upgrade-clients --drain goes on with that and restores its eligibility, an upgrade in place does not touch it", step.DrainedBy)
+		p.plan.warn(facts.Host, "is draining, begun by %s; upgrade-clients --drain goes on with that and restores its eligibility, an upgrade in place does not touch it", step.DrainedBy)
 	case step.Draining:
-		p.warn(facts.Host, "is draining; its drain is not touched")
+		p.plan.warn(facts.Host, "is draining; its drain is not touched")
 	case step.Eligibility == "ineligible":
-		p.warn(facts.Host, "is ineligible; it stays so")
+		p.plan.warn(facts.Host, "is ineligible; it stays so")
 	}
 }
 
@@ -221,7 +221,7 @@ func (p *planner) binaries(survey Survey) {
 	}
 	for _, machine := range sortedKeys(missing) {
 		slices.Sort(missing[machine])
-		p.refuse("", "see to that, or name another source: --binary FILE, --binary-dir DIR or --mirror URL", "there is no usable new Nomad for %s (%s): %s", machine, someHosts(missing[machine]), survey.Binaries[machine].Error)
+		p.plan.refuse("", "see to that, or name another source: --binary FILE, --binary-dir DIR or --mirror URL", "there is no usable new Nomad for %s (%s): %s", machine, someHosts(missing[machine]), survey.Binaries[machine].Error)
 	}
 }
 

@@ -37,11 +37,11 @@ func (p *planner) quorum(survey Survey) {
 	left, majority := voters-len(missing)-1, voters/2+1
 	switch {
 	case !led && survey.leaderUnasked() != "" && p.stopsServer(survey):
-		p.refuse("", "make that server reachable from here, and part of the inventory", "%s leads the cluster and could not be asked, so that nothing is known of the quorum", survey.leaderUnasked())
+		p.plan.refuse("", "make that server reachable from here, and part of the inventory", "%s leads the cluster and could not be asked, so that nothing is known of the quorum", survey.leaderUnasked())
 	case !led && !p.options.Outage && p.stopsServer(survey):
-		p.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
+		p.plan.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
 	case led && voters > 2 && left < majority && p.stopsVoter(survey):
-		p.refuse("", "repair the servers that cannot be reached or do not answer first",
+		p.plan.refuse("", "repair the servers that cannot be reached or do not answer first",
 			"stopping one more server would leave %d of %d voters, and the cluster needs %d: %s", left, voters, majority, someHosts(missing))
 	default:
 		p.spareVote(survey, voters)

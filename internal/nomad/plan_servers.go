@@ -67,7 +67,7 @@ func (p *planner) untouchedServers(survey Survey) {
 	}
 	clients := slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Role == "client" && s.Action == ActionUpgrade })
 	if servers && !touched && !led && clients && survey.leaderUnasked() == "" {
-		p.refuse("", "repair the servers first: drover upgrade --servers starts those that are down", "no server says that it leads, and clients that are restarted could not register")
+		p.plan.refuse("", "repair the servers first: drover upgrade --servers starts those that are down", "no server says that it leads, and clients that are restarted could not register")
 	}
 }
 
@@ -75,13 +75,13 @@ func (p *planner) inTrouble(survey Survey, facts *HostFacts) {
 	start := "systemctl start " + facts.Unit
 	switch {
 	case survey.dropped(facts):
-		p.warn(facts.Host, "this server is down, and raft has dropped it; this upgrade leaves it so: %s starts it, and some 20 s later it votes again", start)
+		p.plan.warn(facts.Host, "this server is down, and raft has dropped it; this upgrade leaves it so: %s starts it, and some 20 s later it votes again", start)
 	case facts.CrashLooping:
-		p.warn(facts.Host, "this server is down: systemd starts it over and over; this upgrade leaves it so: see journalctl -u %s", facts.Unit)
+		p.plan.warn(facts.Host, "this server is down: systemd starts it over and over; this upgrade leaves it so: see journalctl -u %s", facts.Unit)
 	case !facts.Running:
-		p.warn(facts.Host, "this server is down; this upgrade leaves it so: %s starts it", start)
+		p.plan.warn(facts.Host, "this server is down; this upgrade leaves it so: %s starts it", start)
 	case !facts.Answers:
-		p.warn(facts.Host, "this server does not answer: %s", facts.Problem)
+		p.plan.warn(facts.Host, "this server does not answer: %s", facts.Problem)
 	}
 }
 
@@ -111,14 +111,14 @@ func (p *planner) spareVote(survey Survey, voters int) {
 	words, starts, stays := p.returning(survey)
 	switch {
 	case stays && p.stopsVoter(survey):
-		p.refuse("", "start it (systemctl start nomad), wait some 20 s until it votes, and run again; or let this upgrade start it: without --limit; if it shall never come back, take it out of the inventory",
+		p.plan.refuse("", "start it (systemctl start nomad), wait some 20 s until it votes, and run again; or let this upgrade start it: without --limit; if it shall never come back, take it out of the inventory",
 			"no server is stopped while one that belongs to the cluster is away: %s", someHosts(words))
 	case voters != 2 || p.options.Outage || !p.wantsVoter() || starts:
 	case len(words) > 0:
-		p.refuse("", "wait until it votes, which a server does some 20 s after its start, and run again; one that shall never vote is no spare: then add a third voter",
+		p.plan.refuse("", "wait until it votes, which a server does some 20 s after its start, and run again; one that shall never vote is no spare: then add a third voter",
 			"two servers have no spare vote, and %s", someHosts(words))
 	default:
-		p.refuse("", "add a third server, or accept that the control plane pauses with --accept-outage", "two servers have no spare vote")
+		p.plan.refuse("", "add a third server, or accept that the control plane pauses with --accept-outage", "two servers have no spare vote")
 	}
 }
 

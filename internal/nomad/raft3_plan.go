@@ -16,28 +16,21 @@ const (
 
 // RaftPlan is what the migration of a cluster will do, and what stands in the way.
 type RaftPlan struct {
-	Mode     string     `json:"mode"` // RaftModeSingle or RaftModeRolling; "": it is not known what this is
-	Target   Version    `json:"target"`
-	Steps    []RaftStep `json:"steps"` // in order
-	Pauses   []string   `json:"pauses"`
-	Warnings []Problem  `json:"warnings"`
-	Problems []Problem  `json:"problems"`
+	Mode   string     `json:"mode"` // RaftModeSingle or RaftModeRolling; "": it is not known what this is
+	Target Version    `json:"target"`
+	Steps  []RaftStep `json:"steps"` // in order
+	Pauses []string   `json:"pauses"`
+	Findings
 }
 
 // Verdict is clean, changes or refused.
 func (p *RaftPlan) Verdict() string {
-	if len(p.Problems) > 0 {
-		return VerdictRefused
-	}
-	if slices.ContainsFunc(p.Steps, func(s RaftStep) bool { return s.Action != ActionNone }) {
-		return VerdictChanges
-	}
-	return VerdictClean
+	return p.verdict(slices.ContainsFunc(p.Steps, func(s RaftStep) bool { return s.Action != ActionNone }))
 }
 
 // NewRaftPlan decides, from what all servers show, how the cluster is migrated. The same evidence gives the same plan.
 func NewRaftPlan(survey Survey, evidence []RaftEvidence, options RaftOptions) RaftPlan {
-	p := RaftPlan{Target: options.Target, Steps: []RaftStep{}, Pauses: []string{}, Warnings: []Problem{}, Problems: []Problem{}}
+	p := RaftPlan{Target: options.Target, Steps: []RaftStep{}, Pauses: []string{}, Findings: noFindings()}
 	for host, failure := range survey.Unreachable {
 		p.Problems = append(p.Problems, Problem{
 			Host: host, Kind: failure.Kind, Text: "cannot be looked at: " + failure.Text,

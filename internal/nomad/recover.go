@@ -60,26 +60,19 @@ type RecoverStep struct {
 
 // Recovery is what a recovery will do, and what stands in the way.
 type Recovery struct {
-	Steps    []RecoverStep `json:"steps"`
-	Peers    []RaftPeer    `json:"peers"`  // the new raft configuration
-	Losses   []string      `json:"losses"` // what may be lost
-	Done     string        `json:"done"`   // why nothing is to be done; "": something is
-	Finish   bool          `json:"finish"` // an earlier recovery is to be seen to its end
-	Newest   string        `json:"newest"` // the survivor that has the most, as far as that can be seen
-	Pauses   []string      `json:"pauses"`
-	Warnings []Problem     `json:"warnings"`
-	Problems []Problem     `json:"problems"`
+	Steps  []RecoverStep `json:"steps"`
+	Peers  []RaftPeer    `json:"peers"`  // the new raft configuration
+	Losses []string      `json:"losses"` // what may be lost
+	Done   string        `json:"done"`   // why nothing is to be done; "": something is
+	Finish bool          `json:"finish"` // an earlier recovery is to be seen to its end
+	Newest string        `json:"newest"` // the survivor that has the most, as far as that can be seen
+	Pauses []string      `json:"pauses"`
+	Findings
 }
 
 // Verdict is clean, changes or refused.
 func (r *Recovery) Verdict() string {
-	switch {
-	case len(r.Problems) > 0:
-		return VerdictRefused
-	case r.Done != "" && !r.Finish:
-		return VerdictClean
-	}
-	return VerdictChanges
+	return r.verdict(r.Done == "" || r.Finish)
 }
 
 type recoverer struct {
@@ -91,7 +84,7 @@ type recoverer struct {
 // NewRecovery decides what a recovery comes to. The same survey gives the same answer.
 func NewRecovery(survey RecoverSurvey, options RecoverOptions) Recovery {
 	r := &recoverer{survey: survey, options: options}
-	r.Steps, r.Peers, r.Losses, r.Pauses, r.Warnings, r.Problems = []RecoverStep{}, []RaftPeer{}, []string{}, []string{}, []Problem{}, []Problem{}
+	r.Steps, r.Peers, r.Losses, r.Pauses, r.Findings = []RecoverStep{}, []RaftPeer{}, []string{}, []string{}, noFindings()
 	r.unreachable()
 	for i := range survey.Evidence {
 		e := &survey.Evidence[i]
@@ -113,14 +106,6 @@ func NewRecovery(survey RecoverSurvey, options RecoverOptions) Recovery {
 	}
 	r.Problems, r.Warnings = sorted(r.Problems), sorted(r.Warnings)
 	return r.Recovery
-}
-
-func (r *recoverer) refuse(host, remedy, format string, args ...any) {
-	r.Problems = append(r.Problems, Problem{Host: host, Text: fmt.Sprintf(format, args...), Remedy: remedy})
-}
-
-func (r *recoverer) warn(host, format string, args ...any) {
-	r.Warnings = append(r.Warnings, Problem{Host: host, Text: fmt.Sprintf(format, args...)})
 }
 
 func (e *RecoverEvidence) recoverStep() RecoverStep {

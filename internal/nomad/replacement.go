@@ -26,27 +26,23 @@ type ReplaceOptions struct {
 
 // Replacement is what replacing clients will do, and what stands in the way.
 type Replacement struct {
-	Target   Version   `json:"target"`
-	From     string    `json:"from"`
-	Purge    bool      `json:"purge"`
-	New      []Step    `json:"new"`
-	Old      []Step    `json:"old"`
-	Batches  []Batch   `json:"batches"` // of the old clients
-	Warnings []Problem `json:"warnings"`
-	Problems []Problem `json:"problems"`
+	Target  Version `json:"target"`
+	From    string  `json:"from"`
+	Purge   bool    `json:"purge"`
+	New     []Step  `json:"new"`
+	Old     []Step  `json:"old"`
+	Batches []Batch `json:"batches"` // of the old clients
+	Findings
 }
 
 // Verdict is clean, changes or refused.
 func (r *Replacement) Verdict() string {
-	if len(r.Problems) > 0 {
-		return VerdictRefused
-	}
-	for _, step := range slices.Concat(r.New, r.Old) {
-		if step.Action != ActionNone {
-			return VerdictChanges
-		}
-	}
-	return VerdictClean
+	return r.verdict(changesAny(r.New, r.Old))
+}
+
+// changesAny tells whether anything is done to the new hosts or the old ones of a replacement.
+func changesAny(fresh, old []Step) bool {
+	return slices.ContainsFunc(slices.Concat(fresh, old), func(s Step) bool { return s.Action != ActionNone })
 }
 
 // replacer builds a Replacement.
@@ -60,7 +56,7 @@ type replacer struct {
 func NewReplacement(survey Survey, target Version, options ReplaceOptions) Replacement {
 	r := &replacer{survey: survey, options: options}
 	r.Target, r.From, r.Purge = target, options.From, options.Purge
-	r.New, r.Old, r.Warnings, r.Problems, r.Batches = []Step{}, []Step{}, []Problem{}, []Problem{}, []Batch{}
+	r.New, r.Old, r.Findings, r.Batches = []Step{}, []Step{}, noFindings(), []Batch{}
 	r.groups()
 	r.servers()
 	for _, host := range sortedHosts(options.New) {
@@ -81,24 +77,16 @@ func sortedHosts(hosts []string) []string {
 	return slices.Compact(hosts)
 }
 
-func (r *replacer) problem(host, remedy, format string, args ...any) {
-	r.Problems = append(r.Problems, Problem{Host: host, Text: fmt.Sprintf(format, args...), Remedy: remedy})
-}
-
-func (r *replacer) warn(host, format string, args ...any) {
-	r.Warnings = append(r.Warnings, Problem{Host: host, Text: fmt.Sprintf(format, args...)})
-}
-
 func (r *replacer) groups() {
 	if len(r.options.New) == 0 {
-		r.problem("", "name the hosts in the inventory's group new_clients", "no new client is named")
+		r.refuse("", "name the hosts in the inventory's group new_clients", "no new client is named")
 	}
 	if len(r.options.Old) == 0 {
-		r.problem("", "name the hosts in the inventory's group old_clients", "no old client is named")
+		r.refuse("", "name the hosts in the inventory's group old_clients", "no old client is named")
 	}
 	for _, host := range sortedHosts(r.options.New) {
 		if slices.Contains(r.options.Old, host) {
-			r.problem(host, "leave it in one of them", "it is in new_clients and in old_clients")
+			r.refuse(host, "leave it in one of them", "it is in new_clients and in old_clients")
 		}
 	}
 	if len(r.options.New) < len(r.options.Old) {
@@ -115,29 +103,28 @@ func (r *replacer) servers() {
 		}
 		answering = true
 		if facts.VersionRunning.Compare(r.Target) < 0 {
-			r.problem(facts.Host, "upgrade the servers first (drover upgrade --servers)", "this server runs %s, and a client must not be newer than its servers", facts.VersionRunning)
+			r.refuse(facts.Host, "upgrade the servers first (drover upgrade --servers)", "this server runs %s, and a client must not be newer than its servers", facts.VersionRunning)
 		}
 	}
 	if !answering {
-		r.problem("", "put the cluster's servers into the inventory", "no server of the cluster answers")
+		r.refuse("", "put the cluster's servers into the inventory", "no server of the cluster answers")
 	}
 }
 
 func (r *replacer) host(host string, into *[]Step, judge func(HostFacts, *Step)) {
 	if failure, lost := r.survey.Unreachable[host]; lost {
-		r.problem(host, orText(failure.Remedy, "see that it can be reached, or take it out of the group"), "nothing is known of it: %s", failure.Text)
+		r.refuse(host, orText(failure.Remedy, "see that it can be reached, or take it out of the group"), "nothing is known of it: %s", failure.Text)
 		return
 	}
-	i := slices.IndexFunc(r.survey.Hosts, func(f HostFacts) bool { return f.Host == host })
-	if i < 0 {
+	facts := r.survey.of(host)
+	if facts == nil {
 		return
 	}
-	facts := r.survey.Hosts[i]
 	step := Step{Host: host, Role: facts.Role, From: facts.VersionRunning, To: r.Target, Unit: facts.Unit, Datacenter: facts.Datacenter, Action: ActionNone}
-	if node := r.survey.node(facts); node != nil {
+	if node := r.survey.node(*facts); node != nil {
 		step.NodeStatus, step.Eligibility, step.Draining = node.Status, node.SchedulingEligibility, node.Drain
 	}
-	judge(facts, &step)
+	judge(*facts, &step)
 	*into = append(*into, step)
 }
 
@@ -150,44 +137,36 @@ func orText(text, otherwise string) string {
 
 // newcomer is a host that becomes a client.
 func (r *replacer) newcomer(facts HostFacts, step *Step) {
-	refuse := func(remedy, format string, args ...any) {
-		step.Action = ActionRefused
-		r.problem(facts.Host, remedy, format, args...)
-	}
 	switch {
 	case facts.Role == "none" && !facts.Running:
 		step.Action, step.Reason = ActionInstall, "has no Nomad yet"
 	case facts.Server:
-		refuse("take it out of new_clients", "this host is a server")
+		r.refuseStep(step, "take it out of new_clients", "this host is a server")
 	case facts.Running && !facts.VersionRunning.Same(r.Target):
-		refuse("take it out of new_clients, or upgrade it (drover upgrade-clients)", "it runs Nomad %s already", facts.VersionRunning)
+		r.refuseStep(step, "take it out of new_clients, or upgrade it (drover upgrade-clients)", "it runs Nomad %s already", facts.VersionRunning)
 	case facts.Running:
 		step.Reason = "runs " + r.Target.String() + " already; it must be a ready client before anything is drained"
 	case facts.VersionDisk.Same(r.Target):
 		step.Action, step.Reason = ActionStart, "is installed and does not run"
 	default:
-		refuse("remove the unit and the data directory, or take it out of new_clients", "an agent of version %s is installed here", facts.VersionDisk)
+		r.refuseStep(step, "remove the unit and the data directory, or take it out of new_clients", "an agent of version %s is installed here", facts.VersionDisk)
 	}
 }
 
 // leaver is a client that is given up.
 func (r *replacer) leaver(facts HostFacts, step *Step) {
-	refuse := func(remedy, format string, args ...any) {
-		step.Action = ActionRefused
-		r.problem(facts.Host, remedy, format, args...)
-	}
 	node := r.survey.node(facts)
 	switch {
 	case facts.Server:
-		refuse("take it out of old_clients", "this host is a server")
+		r.refuseStep(step, "take it out of old_clients", "this host is a server")
 	case facts.Role == "none" && !facts.Running:
-		refuse("take it out of old_clients", "there is no Nomad agent: %s", facts.Problem)
+		r.refuseStep(step, "take it out of old_clients", "there is no Nomad agent: %s", facts.Problem)
 	case node != nil && node.Drain && node.LastDrain != nil && !node.LastDrain.Ours():
-		refuse("wait for the end of that drain, or take the host out of old_clients", "%s is draining it", node.LastDrain.Who())
+		r.refuseStep(step, "wait for the end of that drain, or take the host out of old_clients", "%s is draining it", node.LastDrain.Who())
 	case !facts.Running:
 		step.Reason = "does not run; its unit is disabled"
 	case !facts.Answers:
-		refuse("check its log, or stop it by hand", "its agent runs and does not answer: %s", facts.Problem)
+		r.refuseStep(step, "check its log, or stop it by hand", "its agent runs and does not answer: %s", facts.Problem)
 	default:
 		step.Action, step.Reason = ActionDrain, "is drained, stopped and disabled"
 	}
@@ -195,15 +174,15 @@ func (r *replacer) leaver(facts HostFacts, step *Step) {
 
 // likeness warns where one configuration for all new clients may not suit the old ones' places.
 func (r *replacer) likeness() {
-	i := slices.IndexFunc(r.survey.Hosts, func(f HostFacts) bool { return f.Host == r.options.From })
 	if r.options.From == "" {
 		return
 	}
-	if i < 0 || !r.survey.Hosts[i].Client {
-		r.problem(r.options.From, "name a client with --from, or files with --config", "it is to be the model for new clients, and no client is known there")
+	model := r.survey.of(r.options.From)
+	if model == nil || !model.Client {
+		r.refuse(r.options.From, "name a client with --from, or files with --config", "it is to be the model for new clients, and no client is known there")
 		return
 	}
-	like := r.survey.Hosts[i].Datacenter
+	like := model.Datacenter
 	for _, step := range r.Old {
 		if step.Datacenter != "" && like != "" && step.Datacenter != like {
 			r.warn(step.Host, "it is in the datacenter %s, and the new clients get the configuration of %s, which is in %s", step.Datacenter, r.options.From, like)
@@ -222,7 +201,7 @@ func (r *replacer) batches() {
 	}
 	batches, err := Batches(steps, r.options.Batch, r.options.PerDC)
 	if err != nil {
-		r.problem("", "", "%s", err)
+		r.refuse("", "", "%s", err)
 		return
 	}
 	r.Batches = batches

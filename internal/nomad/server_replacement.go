@@ -20,29 +20,20 @@ type ServerReplaceOptions struct {
 
 // ServerReplacement is what replacing servers will do, and what stands in the way.
 type ServerReplacement struct {
-	Target   Version   `json:"target"`
-	From     string    `json:"from"`
-	Update   bool      `json:"update_retry_join"`
-	New      []Step    `json:"new"`
-	Old      []Step    `json:"old"`
-	Sizes    []int     `json:"sizes"` // voters before, and after each step
-	Sequence []string  `json:"sequence"`
-	Pauses   []string  `json:"pauses"`
-	Warnings []Problem `json:"warnings"`
-	Problems []Problem `json:"problems"`
+	Target   Version  `json:"target"`
+	From     string   `json:"from"`
+	Update   bool     `json:"update_retry_join"`
+	New      []Step   `json:"new"`
+	Old      []Step   `json:"old"`
+	Sizes    []int    `json:"sizes"` // voters before, and after each step
+	Sequence []string `json:"sequence"`
+	Pauses   []string `json:"pauses"`
+	Findings
 }
 
 // Verdict is clean, changes or refused. Lists of servers may name one that is gone also where every server is in its place.
 func (r *ServerReplacement) Verdict() string {
-	if len(r.Problems) > 0 {
-		return VerdictRefused
-	}
-	for _, step := range slices.Concat(r.New, r.Old) {
-		if step.Action != ActionNone {
-			return VerdictChanges
-		}
-	}
-	return VerdictClean
+	return r.verdict(changesAny(r.New, r.Old))
 }
 
 // serverReplacer builds a ServerReplacement.
@@ -57,7 +48,7 @@ type serverReplacer struct {
 func NewServerReplacement(survey Survey, target Version, options ServerReplaceOptions) ServerReplacement {
 	r := &serverReplacer{survey: survey, options: options}
 	r.Target, r.From, r.Update = target, options.From, options.Update
-	r.New, r.Old, r.Warnings, r.Problems, r.Pauses, r.Sequence = []Step{}, []Step{}, []Problem{}, []Problem{}, []string{}, []string{}
+	r.New, r.Old, r.Findings, r.Pauses, r.Sequence = []Step{}, []Step{}, noFindings(), []string{}, []string{}
 	r.groups()
 	for _, host := range sortedHosts(options.New) {
 		r.host(host, &r.New, r.newcomer)
@@ -72,27 +63,19 @@ func NewServerReplacement(survey Survey, target Version, options ServerReplaceOp
 	return r.ServerReplacement
 }
 
-func (r *serverReplacer) problem(host, remedy, format string, args ...any) {
-	r.Problems = append(r.Problems, Problem{Host: host, Text: fmt.Sprintf(format, args...), Remedy: remedy})
-}
-
-func (r *serverReplacer) warn(host, format string, args ...any) {
-	r.Warnings = append(r.Warnings, Problem{Host: host, Text: fmt.Sprintf(format, args...)})
-}
-
 func (r *serverReplacer) groups() {
 	fresh, old := sortedHosts(r.options.New), sortedHosts(r.options.Old)
 	switch {
 	case len(fresh) == 0:
-		r.problem("", "name the hosts in the inventory's group new_servers", "no new server is named")
+		r.refuse("", "name the hosts in the inventory's group new_servers", "no new server is named")
 	case len(old) == 0:
-		r.problem("", "name the hosts in the inventory's group old_servers", "no old server is named")
+		r.refuse("", "name the hosts in the inventory's group old_servers", "no old server is named")
 	case len(fresh) < len(old):
-		r.problem("", "name as many new servers as old ones, or more", "%d new servers are too few to take the places of %d", len(fresh), len(old))
+		r.refuse("", "name as many new servers as old ones, or more", "%d new servers are too few to take the places of %d", len(fresh), len(old))
 	}
 	for _, host := range fresh {
 		if slices.Contains(old, host) {
-			r.problem(host, "leave it in one of them", "it is in new_servers and in old_servers")
+			r.refuse(host, "leave it in one of them", "it is in new_servers and in old_servers")
 		}
 	}
 }
@@ -130,7 +113,7 @@ func (r *serverReplacer) unasked(host string, into *[]Step) {
 		remedy += ", or name it with --accept-down if it is dead"
 	}
 	if failure.Text != "" && (into == &r.New || member == nil) { // the others' reasons come with the inventory's
-		r.problem(host, remedy, "nothing is known of it: %s", failure.Text)
+		r.refuse(host, remedy, "nothing is known of it: %s", failure.Text)
 	}
 }
 
@@ -146,19 +129,15 @@ func (s *Survey) memberOf(facts *HostFacts) *RaftMember {
 
 // newcomer is a host that becomes a server.
 func (r *serverReplacer) newcomer(facts HostFacts, step *Step) {
-	refuse := func(remedy, format string, args ...any) {
-		step.Action = ActionRefused
-		r.problem(facts.Host, remedy, format, args...)
-	}
 	switch {
 	case facts.Role == "none" && !facts.Running:
 		step.Action, step.Reason = ActionInstall, "has no Nomad yet"
 	case facts.Running && facts.Client && !facts.Server:
-		refuse("take it out of new_servers", "this host is a client")
+		r.refuseStep(step, "take it out of new_servers", "this host is a client")
 	case facts.Running && r.foreign(facts):
-		refuse("take it out of new_servers, or stop it and move its data directory away", "a server of another cluster runs here")
+		r.refuseStep(step, "take it out of new_servers, or stop it and move its data directory away", "a server of another cluster runs here")
 	case facts.Running && !facts.VersionRunning.Same(r.Target):
-		refuse("take it out of new_servers, or say --to "+facts.VersionRunning.String(), "it runs Nomad %s already", facts.VersionRunning)
+		r.refuseStep(step, "take it out of new_servers, or say --to "+facts.VersionRunning.String(), "it runs Nomad %s already", facts.VersionRunning)
 	case facts.Running && step.Voter:
 		step.Reason = "is a voter with " + r.Target.String() + " already"
 	case facts.Running:
@@ -166,7 +145,7 @@ func (r *serverReplacer) newcomer(facts HostFacts, step *Step) {
 	case facts.VersionDisk.Same(r.Target):
 		step.Action, step.Reason = ActionStart, "is installed and does not run"
 	default:
-		refuse("remove the unit and the data directory, or take it out of new_servers", "an agent of version %s is installed here", facts.VersionDisk)
+		r.refuseStep(step, "remove the unit and the data directory, or take it out of new_servers", "an agent of version %s is installed here", facts.VersionDisk)
 	}
 }
 
@@ -177,24 +156,20 @@ func (r *serverReplacer) foreign(facts HostFacts) bool {
 
 // leaver is a server that is given up.
 func (r *serverReplacer) leaver(facts HostFacts, step *Step) {
-	refuse := func(remedy, format string, args ...any) {
-		step.Action = ActionRefused
-		r.problem(facts.Host, remedy, format, args...)
-	}
 	member := r.survey.memberOf(&facts) != nil
 	switch {
 	case facts.Client && !facts.Server:
-		refuse("take it out of old_servers", "this host is a client")
+		r.refuseStep(step, "take it out of old_servers", "this host is a client")
 	case facts.Server && facts.Client && facts.Running:
-		refuse("drain it, take client { enabled = true } out of its configuration and restart it first", "this server is a client too, whose allocations would lose their agent")
+		r.refuseStep(step, "drain it, take client { enabled = true } out of its configuration and restart it first", "this server is a client too, whose allocations would lose their agent")
 	case facts.Running && r.foreign(facts):
-		refuse("take it out of old_servers", "this server is of another cluster")
+		r.refuseStep(step, "take it out of old_servers", "this server is of another cluster")
 	case !member && !facts.Running && facts.Role == "none":
-		refuse("take it out of old_servers", "there is no Nomad server: %s", facts.Problem)
+		r.refuseStep(step, "take it out of old_servers", "there is no Nomad server: %s", facts.Problem)
 	case facts.Running && !facts.Answers && !facts.CrashLooping:
-		refuse("check its log, or stop it by hand", "its agent runs and does not answer: %s", facts.Problem)
+		r.refuseStep(step, "check its log, or stop it by hand", "its agent runs and does not answer: %s", facts.Problem)
 	case !member && facts.Running && len(facts.RaftServers) == 0:
-		refuse("take it out of old_servers", "this server is in no raft configuration, so that nothing shows that it is of this cluster")
+		r.refuseStep(step, "take it out of old_servers", "this server is in no raft configuration, so that nothing shows that it is of this cluster")
 	case !member && facts.Running:
 		step.Action, step.Reason = ActionRemove, "is out of the raft configuration already, and is stopped and disabled"
 	case member && !facts.Running:
@@ -212,7 +187,7 @@ func (r *serverReplacer) model() {
 		return
 	}
 	if facts := r.survey.of(r.options.From); facts == nil || !facts.Server {
-		r.problem(r.options.From, "name a server with --from, or files with --config", "it is to be the model for new servers, and no server is known there")
+		r.refuse(r.options.From, "name a server with --from, or files with --config", "it is to be the model for new servers, and no server is known there")
 	}
 }
 
@@ -267,7 +242,7 @@ func (r *serverReplacer) protocol(facts HostFacts) []Problem {
 func (r *serverReplacer) quorum(survey Survey) {
 	led := slices.ContainsFunc(survey.Hosts, func(f HostFacts) bool { return f.Server && f.Leader && f.Answers })
 	if !led {
-		r.problem("", "repair the cluster first: drover health shows what is wrong", "no server says that it leads, and without a leader no server can come or go")
+		r.refuse("", "repair the cluster first: drover health shows what is wrong", "no server says that it leads, and without a leader no server can come or go")
 		return
 	}
 	voters, answering := 0, 0
@@ -283,11 +258,11 @@ func (r *serverReplacer) quorum(survey Survey) {
 		}
 		silent = append(silent, member.name())
 		if !r.options.Accepted.down(member.name(), member.Node, member.ID, member.Address) && !r.isOld(member) {
-			r.problem("", "repair it, or name it with --accept-down "+member.name()+" if it is dead", "the voter %s does not answer", member.name())
+			r.refuse("", "repair it, or name it with --accept-down "+member.name()+" if it is dead", "the voter %s does not answer", member.name())
 		}
 	}
 	if answering < voters/2+1 {
-		r.problem("", "repair the servers that do not answer first", "%d of %d voters answer, and the cluster needs %d: %s", answering, voters, voters/2+1, someHosts(silent))
+		r.refuse("", "repair the servers that do not answer first", "%d of %d voters answer, and the cluster needs %d: %s", answering, voters, voters/2+1, someHosts(silent))
 	}
 }
 

@@ -129,9 +129,9 @@ func (p *planner) release() {
 	switch {
 	case !found:
 	case bad.refuse:
-		p.refuse("", "use "+bad.next+" or a later patch release", "%s is a bad release: %s", core, bad.text)
+		p.plan.refuse("", "use "+bad.next+" or a later patch release", "%s is a bad release: %s", core, bad.text)
 	default:
-		p.warn("", "%s has a known fault: %s; %s repairs it", core, bad.text, bad.next)
+		p.plan.warn("", "%s has a known fault: %s; %s repairs it", core, bad.text, bad.next)
 	}
 }
 

@@ -176,5 +176,5 @@ func (p *Plan) Architectures(regions []Survey) []string {
 
 // RefuseLeg adds to a plan that a later leg cannot be begun.
 func (p *Plan) RefuseLeg(remedy, format string, args ...any) {
-	p.Problems = append(p.Problems, Problem{Text: fmt.Sprintf(format, args...), Remedy: remedy})
+	p.refuse("", remedy, format, args...)
 }
