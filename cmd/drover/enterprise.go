@@ -5,8 +5,7 @@ package main
 import "github.com/spf13/cobra"
 
 func newEnterpriseCommand(s streams) *cobra.Command {
-	u := &upgradeFlags{playbook: "enterprise"}
-	var yes bool
+	u := &upgradeFlags{playbook: "enterprise", consent: consent{shows: "drover plan --enterprise"}}
 	command := &cobra.Command{
 		Use:   "enterprise --to VERSION+ent [--binary FILE | --binary-dir DIR | --mirror URL]",
 		Short: "Bring a cluster from the community edition to Enterprise, in place",
@@ -19,9 +18,9 @@ The licence has to be on every server first: license_path in the server block, o
 It is the ready playbook "enterprise" (drover playbook show enterprise).`,
 		Example: `  drover enterprise -i hosts.ini --to 1.11.0+ent --binary nomad_1.11.0+ent_linux_amd64.zip`,
 		Args:    cobra.NoArgs,
-		RunE:    func(c *cobra.Command, _ []string) error { return u.upgrade(c.Context(), s, yes) },
+		RunE:    func(c *cobra.Command, _ []string) error { return u.upgrade(c.Context(), s) },
 	}
 	u.register(command)
-	command.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	u.consent.registerYes(command)
 	return command
 }

@@ -15,7 +15,7 @@ import (
 
 // installFlags say what hosts without Nomad get.
 type installFlags struct {
-	source   upgradeFlags // version and binary
+	binaryFlags
 	model    string
 	config   string
 	unitFile string
@@ -23,24 +23,19 @@ type installFlags struct {
 }
 
 // register adds the flags; role is client or server, example a --set.
-func (i *installFlags) register(c *cobra.Command, role, example string) {
+func (i *installFlags) register(c *cobra.Command, fleet *fleetFlags, role, example string) {
+	i.binaryFlags.register(c, "the version of the new "+role+"s, such as 1.11.0")
 	flags := c.Flags()
-	i.source.given = flags.Changed
-	flags.StringVar(&i.source.to, "to", "", "the version of the new "+role+"s, such as 1.11.0")
-	flags.StringVar(&i.source.binary, "binary", "", "the new "+role+"s' Nomad: a binary or a release zip (default: HashiCorp's releases)")
-	flags.StringVar(&i.source.binaryDir, "binary-dir", "", "a directory of release zips or binaries; each host's architecture is picked")
-	flags.StringVar(&i.source.mirror, "mirror", "", "fetch the release from this http(s) URL, laid out as "+releases+" (the default)")
-	flags.StringVar(&i.source.releaseKey, "release-key", "", "the public key file (ASCII armour) whose signature of a release counts (default: HashiCorp's key)")
 	flags.StringVar(&i.model, "from", "", "the host whose configuration and unit new "+role+"s get (default: the first of old_"+role+"s)")
 	flags.StringVar(&i.config, "config", "", "the new "+role+"s' configuration: a file, or a directory of them (*.hcl, *.json, *.j2)")
 	flags.StringVar(&i.unitFile, "unit-file", "", "the new "+role+"s' unit file (default: that of --from, else one like that of HashiCorp's packages)")
 	flags.StringArrayVar(&i.set, "set", nil, "KEY=VALUE: a key of the new "+role+"s' configuration, such as "+example+"; may be given more than once")
-	c.MarkFlagsMutuallyExclusive("binary", "binary-dir", "mirror")
+	_ = c.RegisterFlagCompletionFunc("from", fleet.completeHosts)
 }
 
 // vars are the variables that the ready playbooks read.
 func (i *installFlags) vars() (*expression.Map, error) {
-	vars, err := i.source.vars()
+	vars, err := i.binaryFlags.vars()
 	if err != nil {
 		return nil, err
 	}

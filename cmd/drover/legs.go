@@ -12,14 +12,12 @@ import (
 	"drover/internal/expression"
 	"drover/internal/nomad"
 	"drover/inventory"
-	"drover/playbooks"
 )
 
 // journey carries out a plan of several legs, one after the other.
 type journey struct {
 	*upgradeFlags
 	fleet *fleet
-	book  *playbooks.Playbook
 	vars  *expression.Map
 	plan  *nomad.Plan
 	runID string // of the first leg; the others count on
@@ -119,5 +117,5 @@ func (j *journey) leg(ctx context.Context, s streams, leg *nomad.Leg) error {
 	if j.output != "json" {
 		fmt.Fprintf(s.out, "\nLeg %s\n", leg.Title())
 	}
-	return flags.carry(ctx, s, j.fleet, j.book, vars, leg.Plan, "Nomad "+strings.TrimPrefix(leg.Title(), "to "))
+	return flags.carryLeg(ctx, s, j.fleet, vars, leg.Plan, "Nomad "+strings.TrimPrefix(leg.Title(), "to "))
 }

@@ -9,14 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"drover/internal/console"
 	"drover/internal/expression"
 	"drover/internal/nomad"
 	"drover/internal/printable"
 )
 
 func newPlanCommand(s streams) *cobra.Command {
-	u := &upgradeFlags{}
+	u := &upgradeFlags{consent: consent{check: true}}
 	u.unheld = true
 	var enterprise bool
 	command := &cobra.Command{
@@ -48,16 +47,8 @@ work on a host: it would make the plan untrue.`,
 			if err != nil {
 				return err
 			}
-			if err := showPlan(s, u.output, plan); err != nil {
-				return err
-			}
-			switch plan.Verdict() {
-			case nomad.VerdictRefused:
-				return &exit{code: exitRefused}
-			case nomad.VerdictChanges:
-				return &exit{code: exitChanges}
-			}
-			return nil
+			_, err = u.consent.agreed(s, u.output, plan)
+			return err
 		},
 	}
 	u.register(command)
@@ -67,24 +58,8 @@ work on a host: it would make the plan untrue.`,
 
 // plan runs the ready playbook that surveys the cluster, and takes the plan out of its last task.
 func (u *upgradeFlags) plan(ctx context.Context, fl *fleet, vars *expression.Map) (*nomad.Plan, error) {
-	vars.Set("batch", u.batch)
-	vars.Set("batch_per_datacenter", int64(u.perDC))
 	plan := &nomad.Plan{}
 	return plan, u.survey(ctx, fl, "plan", "nomad_preflight", "plan", vars, plan)
-}
-
-// showPlan prints a plan for a person, or as JSON. It is sorted, so that two plans can be compared.
-func showPlan(s streams, output string, plan *nomad.Plan) error {
-	if output == "json" {
-		return console.NewEncoder(s.out).Encode(struct {
-			*nomad.Plan
-			Verdict string `json:"verdict"`
-		}{plan, plan.Verdict()})
-	}
-	if _, err := fmt.Fprint(s.out, plan.Page()); err != nil {
-		return fmt.Errorf("show the plan: %w", err)
-	}
-	return nil
 }
 
 func problems(out io.Writer, title string, all []nomad.Problem) {

@@ -8,10 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"drover/internal/console"
 	"drover/internal/expression"
 	"drover/internal/nomad"
-	"drover/playbooks"
 )
 
 // survivorsGroup is the inventory's group of servers that are left, where --limit names none.
@@ -21,10 +19,9 @@ const survivorsGroup = "survivors"
 type recoverFlags struct {
 	playFlags
 	replacePeers bool
-	stopSignal   string
+	signal       stopSignal
 	pause        int
-	yes          bool
-	check        bool
+	consent      consent
 }
 
 func newRecoverCommand(s streams) *cobra.Command {
@@ -47,27 +44,24 @@ Run again, it finishes what was interrupted. It is the ready playbook "recover" 
 		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context(), s) },
 	}
 	r.fleetFlags.register(command)
+	r.consent.registerCheck(command)
+	r.consent.registerYes(command)
+	r.signal.register(command, "KILL: stop the servers with SIGKILL, for those that any other signal makes leave")
 	flags := command.Flags()
-	flags.BoolVar(&r.check, "check", false, "only show what would be done; the exit code is 0 when nothing is to do, 12 when something is, 10 when something stands in the way")
-	flags.BoolVar(&r.yes, "yes", false, "do not ask")
 	flags.BoolVar(&r.replacePeers, "replace-peers-json", false, "move a peers.json that somebody has left aside")
-	flags.StringVar(&r.stopSignal, "stop-signal", "", "KILL: stop the servers with SIGKILL, for those that any other signal makes leave")
 	flags.IntVar(&r.pause, "pause", 120, "how many seconds a stopped server waits for the others before it starts by itself, 300 at most")
 	command.MarkFlagsMutuallyExclusive("check", "yes")
 	return command
 }
 
 func (r *recoverFlags) run(ctx context.Context, s streams) error {
-	if r.stopSignal != "" && r.stopSignal != "KILL" {
-		return usageError("--stop-signal knows only KILL, not %q: without it drover picks the signal itself", r.stopSignal)
+	if err := r.signal.check(); err != nil {
+		return err
 	}
 	if r.pause < 1 || r.pause > 300 {
 		return usageError("--pause is 1 to 300 seconds, not %d", r.pause)
 	}
-	if !r.yes && !r.check && !terminal(s.in) {
-		return usageError("without a terminal nobody can be asked: add --yes (--check shows what it would do)")
-	}
-	fl, err := r.open(s, "", !r.check)
+	fl, err := r.consent.begin(s, &r.fleetFlags, !r.consent.check)
 	if err != nil {
 		return err
 	}
@@ -77,48 +71,13 @@ func (r *recoverFlags) run(ctx context.Context, s streams) error {
 			r.limit, fl.hosts = survivorsGroup, named
 		}
 	}
-	vars := expression.MapOf("replace_peers_json", r.replacePeers, "stop_signal", r.stopSignal, "pause", int64(r.pause))
+	vars := expression.MapOf("replace_peers_json", r.replacePeers, "stop_signal", string(r.signal), "pause", int64(r.pause))
 	plan := &nomad.Recovery{}
 	if err := r.survey(ctx, fl, "recover-plan", "nomad_recover_check", "recovery", vars, plan); err != nil {
 		return err
 	}
-	if err := showRecovery(s, r.output, r.check, plan); err != nil {
+	if goOn, err := r.consent.agreed(s, r.output, plan); err != nil || !goOn {
 		return err
 	}
-	switch verdict := plan.Verdict(); {
-	case verdict == nomad.VerdictRefused:
-		return &exit{code: exitRefused}
-	case verdict == nomad.VerdictClean:
-		return nil
-	case r.check:
-		return &exit{code: exitChanges}
-	case !r.yes:
-		if err := confirm(s); err != nil {
-			return err
-		}
-	}
-	book, _, err := playbooks.LoadLibrary("recover", playbooks.Options{})
-	if err != nil {
-		return err
-	}
-	sink, done := r.sink(s)
-	defer done()
-	summary, err := r.recorded(ctx, fl, book, vars, sink, asked{command: "recover", target: fmt.Sprintf("%d survivors", len(plan.Steps))})
-	done()
-	return fl.ended(summary, err)
-}
-
-// showRecovery prints what will be done; as JSON only where nothing follows that is JSON too.
-func showRecovery(s streams, output string, check bool, plan *nomad.Recovery) error {
-	if output != "json" {
-		fmt.Fprint(s.out, plan.Page())
-		return nil
-	}
-	if !check && plan.Verdict() == nomad.VerdictChanges {
-		return nil
-	}
-	return console.NewEncoder(s.out).Encode(struct {
-		*nomad.Recovery
-		Verdict string `json:"verdict"`
-	}{plan, plan.Verdict()})
+	return r.carry(ctx, s, fl, "recover", vars, asked{command: "recover", target: fmt.Sprintf("%d survivors", len(plan.Steps))})
 }

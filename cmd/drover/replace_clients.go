@@ -4,14 +4,11 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"drover/internal/console"
 	"drover/internal/expression"
 	"drover/internal/nomad"
-	"drover/playbooks"
 )
 
 // replaceFlags say what new hosts get, and how old ones go.
@@ -19,12 +16,13 @@ type replaceFlags struct {
 	playFlags
 	drainFlags
 	installFlags
-	purge bool
-	yes   bool
+	batchFlags
+	purge   bool
+	consent consent
 }
 
 func newReplaceClientsCommand(s streams) *cobra.Command {
-	r := &replaceFlags{}
+	r := &replaceFlags{consent: consent{always: true}}
 	command := &cobra.Command{
 		Use:   "replace-clients --to VERSION [--from HOST | --config PATH] [--binary FILE | --binary-dir DIR | --mirror URL]",
 		Short: "Replace clients by new hosts",
@@ -49,13 +47,10 @@ It is the ready playbook "replace-clients" (drover playbook show replace-clients
 func (r *replaceFlags) register(c *cobra.Command) {
 	r.fleetFlags.register(c)
 	r.drainFlags.register(c)
-	flags := c.Flags()
-	r.installFlags.register(c, "client", "client.node_pool=big")
-	flags.StringVar(&r.source.batch, "batch", "10%", "old clients at once after the first one: a number or a percentage")
-	flags.IntVar(&r.source.perDC, "batch-per-datacenter", 5, "old clients at once in one datacenter")
-	flags.BoolVar(&r.purge, "purge", false, "let the servers forget the old nodes")
-	flags.BoolVar(&r.yes, "yes", false, "do not ask")
-	_ = c.RegisterFlagCompletionFunc("from", r.completeHosts)
+	r.installFlags.register(c, &r.fleetFlags, "client", "client.node_pool=big")
+	r.batchFlags.register(c, "old clients")
+	r.consent.registerYes(c)
+	c.Flags().BoolVar(&r.purge, "purge", false, "let the servers forget the old nodes")
 }
 
 func (r *replaceFlags) run(ctx context.Context, s streams) error {
@@ -63,14 +58,7 @@ func (r *replaceFlags) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if !r.yes && !terminal(s.in) {
-		return usageError("without a terminal nobody can be asked: add --yes")
-	}
-	book, _, err := playbooks.LoadLibrary("replace-clients", playbooks.Options{})
-	if err != nil {
-		return err
-	}
-	fl, err := r.open(s, "", true)
+	fl, err := r.consent.begin(s, &r.fleetFlags, true)
 	if err != nil {
 		return err
 	}
@@ -80,42 +68,11 @@ func (r *replaceFlags) run(ctx context.Context, s streams) error {
 	if err := r.survey(ctx, fl, "replace-clients-plan", "nomad_replace_check", "replacement", vars, plan); err != nil {
 		return err
 	}
-	if err := showReplacement(s, r.output, plan); err != nil {
+	if goOn, err := r.consent.agreed(s, r.output, plan); err != nil || !goOn {
 		return err
 	}
-	switch {
-	case plan.Verdict() == nomad.VerdictRefused:
-		return &exit{code: exitRefused}
-	case !r.yes:
-		if err := confirm(s); err != nil {
-			return err
-		}
-	}
-	sizes := []int{}
-	for _, batch := range plan.Batches {
-		sizes = append(sizes, batch.Size)
-	}
-	vars.Set("batches", expression.FromGo(sizes))
-	sink, done := r.sink(s)
-	defer done()
-	summary, err := r.recorded(ctx, fl, book, vars, sink, asked{command: "replace-clients", target: "Nomad " + r.source.to})
-	done()
-	return fl.ended(summary, err)
-}
-
-// showReplacement prints what will be done; as JSON only where nothing follows that is JSON too.
-func showReplacement(s streams, output string, plan *nomad.Replacement) error {
-	if output != "json" {
-		fmt.Fprint(s.out, plan.Page())
-		return nil
-	}
-	if plan.Verdict() != nomad.VerdictRefused {
-		return nil
-	}
-	return console.NewEncoder(s.out).Encode(struct {
-		*nomad.Replacement
-		Verdict string `json:"verdict"`
-	}{plan, plan.Verdict()})
+	vars.Set("batches", expression.FromGo(batchSizes(plan.Batches)))
+	return r.carry(ctx, s, fl, "replace-clients", vars, asked{command: "replace-clients", target: "Nomad " + r.to})
 }
 
 func (r *replaceFlags) vars() (*expression.Map, error) {
@@ -124,7 +81,8 @@ func (r *replaceFlags) vars() (*expression.Map, error) {
 		return nil, err
 	}
 	vars.Set("purge", r.purge)
-	vars.Set("batch", r.source.batch)
-	vars.Set("batch_per_datacenter", int64(r.source.perDC))
+	if err := r.batchFlags.vars(vars); err != nil {
+		return nil, err
+	}
 	return vars, r.drainFlags.vars(vars)
 }

@@ -5,28 +5,25 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"drover/internal/console"
 	"drover/internal/event"
 	"drover/internal/expression"
 	"drover/internal/nomad"
-	"drover/playbooks"
 )
 
 // replaceServersFlags say what new servers get, and which risks are accepted.
 type replaceServersFlags struct {
 	playFlags
 	installFlags
-	update bool
-	check  bool
-	yes    bool
+	riskFlags
+	update  bool
+	consent consent
 }
 
 func newReplaceServersCommand(s streams) *cobra.Command {
-	r := &replaceServersFlags{}
+	r := &replaceServersFlags{consent: consent{always: true}}
 	command := &cobra.Command{
 		Use:   "replace-servers --to VERSION [--from HOST | --config PATH] [--binary FILE | --binary-dir DIR | --mirror URL]",
 		Short: "Replace servers by new hosts",
@@ -53,36 +50,19 @@ It is the ready playbook "replace-servers" (drover playbook show replace-servers
 
 func (r *replaceServersFlags) register(c *cobra.Command) {
 	r.fleetFlags.register(c)
-	r.installFlags.register(c, "server", "server.heartbeat_grace=20s")
-	r.source.playbook, r.source.batch, r.source.maxFail = "replace-servers", "10%", -1
-	flags := c.Flags()
-	flags.BoolVar(&r.update, "update-retry-join", false, "put the new servers in the places of the old ones in the lists of servers of all agents' configurations")
-	flags.StringSliceVar(&r.source.down, "accept-down", nil, "go on although this server is dead, while the others are a majority; may be given more than once")
-	flags.BoolVar(&r.source.skipMinors, "allow-unsupported-skip", false, "go over more than two minor versions at once, which Nomad does not support")
-	flags.StringSliceVar(&r.source.notes, "accept-note", nil, "go on although an upgrade note of Nomad, by the id that the plan names, speaks against it; may be given more than once")
-	flags.BoolVar(&r.check, "check", false, "only show what would be done; the exit code is 12 when there is something to do")
-	flags.BoolVar(&r.yes, "yes", false, "do not ask")
-	_ = c.RegisterFlagCompletionFunc("from", r.completeHosts)
-	_ = c.RegisterFlagCompletionFunc("accept-down", r.completeHosts)
+	r.installFlags.register(c, &r.fleetFlags, "server", "server.heartbeat_grace=20s")
+	r.riskFlags.register(c, &r.fleetFlags)
+	r.consent.registerCheck(c)
+	r.consent.registerYes(c)
+	c.Flags().BoolVar(&r.update, "update-retry-join", false, "put the new servers in the places of the old ones in the lists of servers of all agents' configurations")
 }
 
 func (r *replaceServersFlags) run(ctx context.Context, s streams) error {
-	vars, err := r.installFlags.vars()
+	vars, err := r.vars()
 	if err != nil {
 		return err
 	}
-	vars.Set("update_retry_join", r.update)
-	switch {
-	case r.limit != "":
-		return usageError("replace-servers goes by the inventory's groups new_servers and old_servers, and asks every server of the cluster: leave --limit out")
-	case !r.yes && !r.check && !terminal(s.in):
-		return usageError("without a terminal nobody can be asked: add --yes (--check shows what it would do)")
-	}
-	book, _, err := playbooks.LoadLibrary("replace-servers", playbooks.Options{})
-	if err != nil {
-		return err
-	}
-	fl, err := r.open(s, "", true)
+	fl, err := r.consent.begin(s, &r.fleetFlags, true)
 	if err != nil {
 		return err
 	}
@@ -92,41 +72,37 @@ func (r *replaceServersFlags) run(ctx context.Context, s streams) error {
 	if err := r.survey(ctx, fl, "replace-servers-plan", "nomad_replace_servers_check", "replacement", vars, plan); err != nil {
 		return err
 	}
-	if err := showServerReplacement(s, r.output, plan, r.check); err != nil {
+	if goOn, err := r.consent.agreed(s, r.output, plan); err != nil || !goOn {
 		return err
 	}
-	switch {
-	case plan.Verdict() == nomad.VerdictRefused:
-		return &exit{code: exitRefused}
-	case r.check && plan.Verdict() == nomad.VerdictChanges:
-		return &exit{code: exitChanges}
-	case r.check:
-		return nil
-	case !r.yes:
-		if err := confirm(s); err != nil {
-			return err
-		}
-	}
-	return r.carry(ctx, s, fl, book, vars)
+	stale := &staleLists{}
+	return r.carry(ctx, s, fl, "replace-servers", vars, asked{
+		command: "replace-servers", target: "Nomad " + r.to, through: stale.through, last: stale.tell,
+	})
 }
 
-// carry runs the ready playbook, and repeats at its end what it found to be left to the user.
-func (r *replaceServersFlags) carry(ctx context.Context, s streams, fl *fleet, book *playbooks.Playbook, vars *expression.Map) error {
-	shown, done := r.sink(s)
-	defer done()
-	stale := &staleLists{to: shown}
-	summary, err := r.recorded(ctx, fl, book, vars, stale, asked{command: "replace-servers", target: "Nomad " + r.source.to})
-	if err == nil {
-		err = stale.tell()
+func (r *replaceServersFlags) vars() (*expression.Map, error) {
+	if r.limit != "" {
+		return nil, usageError("replace-servers goes by the inventory's groups new_servers and old_servers, and asks every server of the cluster: leave --limit out")
 	}
-	done()
-	return fl.ended(summary, err)
+	vars, err := r.installFlags.vars()
+	if err != nil {
+		return nil, err
+	}
+	r.riskFlags.vars(vars)
+	vars.Set("update_retry_join", r.update)
+	return vars, nil
 }
 
-// staleLists passes events on and keeps what nomad_retry_join found.
+// staleLists passes events on and keeps what nomad_retry_join found, to repeat at the end what is left to the user.
 type staleLists struct {
 	to    event.Sink
 	lines []event.Event
+}
+
+func (l *staleLists) through(to event.Sink) event.Sink {
+	l.to = to
+	return l
 }
 
 func (l *staleLists) Emit(e event.Event) error {
@@ -147,26 +123,11 @@ func (l *staleLists) Emit(e event.Event) error {
 	return l.to.Emit(e)
 }
 
-func (l *staleLists) tell() error {
+func (l *staleLists) tell(to event.Sink) error {
 	for _, line := range l.lines {
-		if err := l.to.Emit(line); err != nil {
+		if err := to.Emit(line); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// showServerReplacement prints what will be done; as JSON only where nothing follows that is JSON too.
-func showServerReplacement(s streams, output string, plan *nomad.ServerReplacement, alone bool) error {
-	if output != "json" {
-		fmt.Fprint(s.out, plan.Page())
-		return nil
-	}
-	if plan.Verdict() != nomad.VerdictRefused && !alone {
-		return nil
-	}
-	return console.NewEncoder(s.out).Encode(struct {
-		*nomad.ServerReplacement
-		Verdict string `json:"verdict"`
-	}{plan, plan.Verdict()})
 }

@@ -93,11 +93,7 @@ func (p *playFlags) run(ctx context.Context, s streams, book *playbooks.Playbook
 	}
 	defer fl.close()
 	p.warnOfTags(s, book)
-	sink, done := p.sink(s)
-	defer done()
-	summary, err := p.recorded(ctx, fl, book, more, sink, asked{command: "run", target: book.File})
-	done()
-	return fl.ended(summary, err)
+	return p.play(ctx, s, fl, book, more, asked{command: "run", target: book.File})
 }
 
 // warnOfTags tells of tags that no task has: then everything is passed over, which looks like success.

@@ -29,6 +29,9 @@ type asked struct {
 	command string
 	target  string
 	plan    *nomad.Plan // that the person was shown; nil: none
+
+	through func(event.Sink) event.Sink // hears what the screen is to show; nil: nobody does
+	last    func(event.Sink) error      // tells what is left to tell after a run that was not broken off; nil: nothing
 }
 
 // recorded carries out a playbook with everything it does on record before it happens and after.

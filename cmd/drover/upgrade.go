@@ -12,12 +12,10 @@ import (
 	"drover/internal/event"
 	"drover/internal/expression"
 	"drover/internal/nomad"
-	"drover/playbooks"
 )
 
 func newUpgradeCommand(s streams) *cobra.Command {
-	u := &upgradeFlags{playbook: "upgrade"}
-	var yes bool
+	u := &upgradeFlags{playbook: "upgrade", consent: consent{shows: "drover plan"}}
 	command := &cobra.Command{
 		Use:   "upgrade --to VERSION [--binary FILE | --binary-dir DIR | --mirror URL]",
 		Short: "Upgrade a cluster in place",
@@ -35,30 +33,24 @@ It is the ready playbook "upgrade" (drover playbook show upgrade).`,
   drover upgrade -i hosts.ini --to 1.11.0 --binary-dir releases/
   drover upgrade -i hosts.ini --to 1.11.0 --binary nomad_1.11.0_linux_amd64.zip --servers --yes`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return u.upgrade(c.Context(), s, yes) },
+		RunE: func(c *cobra.Command, _ []string) error { return u.upgrade(c.Context(), s) },
 	}
 	u.register(command)
-	command.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	u.consent.registerYes(command)
 	return command
 }
 
-func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
+func (u *upgradeFlags) upgrade(ctx context.Context, s streams) error {
 	vars, err := u.vars()
 	if err != nil {
 		return err
 	}
-	if !yes && !terminal(s.in) {
-		shows := "drover plan"
-		if u.playbook == "enterprise" {
-			shows += " --enterprise"
-		}
-		return usageError("without a terminal nobody can be asked: add --yes (%s shows what it would do)", shows)
-	}
-	book, _, err := playbooks.LoadLibrary(u.playbook, playbooks.Options{})
-	if err != nil {
-		return err
-	}
-	fl, err := u.open(s, "", true)
+	return u.upgradeWith(ctx, s, vars, func(*nomad.Plan) []nomad.Problem { return nil })
+}
+
+// upgradeWith plans, shows and asks, and carries the plan out unless something in it stands in the way of this command alone.
+func (u *upgradeFlags) upgradeWith(ctx context.Context, s streams, vars *expression.Map, against func(*nomad.Plan) []nomad.Problem) error {
+	fl, err := u.consent.begin(s, &u.fleetFlags, true)
 	if err != nil {
 		return err
 	}
@@ -67,48 +59,31 @@ func (u *upgradeFlags) upgrade(ctx context.Context, s streams, yes bool) error {
 	if err != nil {
 		return err
 	}
-	if u.output != "json" || plan.Verdict() != nomad.VerdictChanges {
-		if err := showPlan(s, u.output, plan); err != nil {
-			return err
-		}
-	}
-	switch plan.Verdict() {
-	case nomad.VerdictRefused:
-		return &exit{code: exitRefused}
-	case nomad.VerdictClean:
-		return leftBehind(plan, nil)
-	}
-	if !yes {
-		if err := confirm(s); err != nil {
-			return err
-		}
+	if goOn, err := u.consent.agreed(s, u.output, plan, against(plan)...); err != nil || !goOn {
+		return leftBehind(plan, err)
 	}
 	if len(plan.Legs) > 0 {
-		return (&journey{upgradeFlags: u, fleet: fl, book: book, vars: vars, plan: plan}).run(ctx, s)
+		return (&journey{upgradeFlags: u, fleet: fl, vars: vars, plan: plan}).run(ctx, s)
 	}
-	return u.carry(ctx, s, fl, book, vars, plan, "Nomad "+u.to)
+	return u.carryLeg(ctx, s, fl, vars, plan, "Nomad "+u.to)
 }
 
-// carry runs the ready playbook as a plan says.
-func (u *upgradeFlags) carry(ctx context.Context, s streams, fl *fleet, book *playbooks.Playbook, vars *expression.Map, plan *nomad.Plan, target string) error {
-	vars.Set("batches", expression.FromGo(batchSizes(plan)))
+// carryLeg runs the ready playbook as a plan without legs says.
+func (u *upgradeFlags) carryLeg(ctx context.Context, s streams, fl *fleet, vars *expression.Map, plan *nomad.Plan, target string) error {
+	vars.Set("batches", expression.FromGo(batchSizes(plan.Batches)))
 	if plan.MaxFailPercentage != nil {
 		vars.Set("max_fail_percentage", *plan.MaxFailPercentage) // of the play's own hosts, those that are skipped taken off
 	}
-	sink, done := u.sink(s)
-	defer done()
-	summary, err := u.recorded(ctx, fl, book, vars, sink, asked{command: u.playbook, target: target, plan: plan})
-	if err == nil {
-		err = tellNotUpgraded(sink, plan)
-	}
-	done()
-	return leftBehind(plan, fl.ended(summary, err))
+	return leftBehind(plan, u.carry(ctx, s, fl, u.playbook, vars, asked{
+		command: u.playbook, target: target, plan: plan,
+		last: func(to event.Sink) error { return tellNotUpgraded(to, plan) },
+	}))
 }
 
 // batchSizes are those of the play over clients.
-func batchSizes(plan *nomad.Plan) []int {
-	sizes := make([]int, len(plan.Batches))
-	for i, batch := range plan.Batches {
+func batchSizes(batches []nomad.Batch) []int {
+	sizes := make([]int, len(batches))
+	for i, batch := range batches {
 		sizes[i] = batch.Size
 	}
 	return sizes

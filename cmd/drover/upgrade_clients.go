@@ -12,7 +12,6 @@ import (
 
 	"drover/internal/expression"
 	"drover/internal/nomad"
-	"drover/playbooks"
 )
 
 // drainFlags say how clients are drained.
@@ -48,11 +47,10 @@ type upgradeClientsFlags struct {
 	drainFlags
 	drain        bool
 	ignoreSystem bool
-	yes          bool
 }
 
 func newUpgradeClientsCommand(s streams) *cobra.Command {
-	u := &upgradeClientsFlags{upgradeFlags: upgradeFlags{playbook: "upgrade-clients"}}
+	u := &upgradeClientsFlags{upgradeFlags: upgradeFlags{playbook: "upgrade-clients", consent: consent{shows: "drover plan --clients"}}}
 	command := &cobra.Command{
 		Use:   "upgrade-clients --to VERSION [--drain] [--binary FILE | --binary-dir DIR | --mirror URL]",
 		Short: "Upgrade the clients of a cluster, in place or drained first",
@@ -76,7 +74,7 @@ It is the ready playbook "upgrade-clients" (drover playbook show upgrade-clients
 	flags := command.Flags()
 	flags.BoolVar(&u.drain, "drain", false, "move the allocations of each client away before its upgrade")
 	flags.BoolVar(&u.ignoreSystem, "ignore-system-jobs", false, "with --drain: leave the allocations of system and sysbatch jobs where they are")
-	flags.BoolVar(&u.yes, "yes", false, "do not ask")
+	u.consent.registerYes(command)
 	for _, name := range []string{"servers", "clients", "allow-leave", "accept-outage", "accept-down", "via"} {
 		_ = flags.MarkHidden(name) // they are about servers
 	}
@@ -88,46 +86,12 @@ func (u *upgradeClientsFlags) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if !u.yes && !terminal(s.in) {
-		return usageError("without a terminal nobody can be asked: add --yes (drover plan --clients shows what it would do)")
-	}
-	book, _, err := playbooks.LoadLibrary(u.playbook, playbooks.Options{})
-	if err != nil {
-		return err
-	}
-	fl, err := u.open(s, "", true)
-	if err != nil {
-		return err
-	}
-	defer fl.close()
-	plan, err := u.plan(ctx, fl, vars)
-	if err != nil {
-		return err
-	}
-	if u.output != "json" || plan.Verdict() == nomad.VerdictRefused {
-		if err := showPlan(s, u.output, plan); err != nil {
-			return err
+	return u.upgradeWith(ctx, s, vars, func(plan *nomad.Plan) []nomad.Problem {
+		if plan.Verdict() == nomad.VerdictClean && u.mayRestore(plan) {
+			u.consent.always, u.consent.yes = true, true // it was asked for when the run that died began
 		}
-	}
-	clean := plan.Verdict() == nomad.VerdictClean
-	if strangers := u.strangers(plan); len(strangers) > 0 && plan.Verdict() != nomad.VerdictRefused {
-		problems(s.err, "Refused, and nothing was touched:", strangers)
-		return &exit{code: exitRefused}
-	}
-	switch {
-	case plan.Verdict() == nomad.VerdictRefused:
-		return &exit{code: exitRefused}
-	case clean && !u.mayRestore(plan):
-		return leftBehind(plan, nil)
-	case !clean && !u.yes:
-		if err := confirm(s); err != nil {
-			return err
-		}
-	}
-	if len(plan.Legs) > 0 {
-		return (&journey{upgradeFlags: &u.upgradeFlags, fleet: fl, book: book, vars: vars, plan: plan}).run(ctx, s)
-	}
-	return u.carry(ctx, s, fl, book, vars, plan, "Nomad "+u.to)
+		return u.strangers(plan)
+	})
 }
 
 // strangers are clients that would be drained, and that somebody else is draining.
@@ -144,7 +108,7 @@ func (u *upgradeClientsFlags) strangers(plan *nomad.Plan) []nomad.Problem {
 	return found
 }
 
-// mayRestore tells whether a cluster with nothing to upgrade may have a client that a run that died has left drained. Restoring it is not asked about: that was, then.
+// mayRestore tells whether a cluster with nothing to upgrade may have a client that a run that died has left drained.
 func (u *upgradeClientsFlags) mayRestore(plan *nomad.Plan) bool {
 	return u.drain && slices.ContainsFunc(plan.Steps, func(step nomad.Step) bool {
 		return !step.LeftOut && (step.Draining || step.Eligibility == nomad.Ineligible)
@@ -152,7 +116,7 @@ func (u *upgradeClientsFlags) mayRestore(plan *nomad.Plan) bool {
 }
 
 func (u *upgradeClientsFlags) vars() (*expression.Map, error) {
-	if u.servers || u.allowLeave || u.outage || len(u.down) > 0 {
+	if u.servers || u.leave || u.outage || len(u.down) > 0 {
 		return nil, usageError("upgrade-clients leaves the servers alone; drover upgrade takes --servers, --allow-leave, --accept-outage and --accept-down")
 	}
 	if !u.drain && (u.timeout() || u.ignoreSystem) {
