@@ -124,22 +124,3 @@ func (w *page) cluster(row ClusterRow, several bool) {
 		w.line(0, "%s%s.", head, strings.Join(words, "; "))
 	}
 }
-
-// findings lists problems that are alike together; without a mark they are numbered.
-func (w *page) findings(title, mark, way string, problems []Problem) {
-	groups := alike(problems)
-	if len(groups) == 0 {
-		return
-	}
-	w.title("%s", title)
-	for i, same := range groups {
-		head, indent := mark, 4
-		if head == "" {
-			head, indent = fmt.Sprintf("%d.", i+1), 5
-		}
-		w.item(head, "%s", same.words())
-		if same.Remedy != "" {
-			w.line(indent, "%s: %s", way, same.Remedy)
-		}
-	}
-}

@@ -24,7 +24,7 @@ func (p *Plan) Page() string {
 		w.line(0, "Upgrade to Nomad %s", p.Target)
 		w.whole()
 	}
-	w.problems()
+	w.findings("What stands in the way", "", "to go on", p.Problems)
 	w.verdict()
 	return w.text.String()
 }
@@ -38,27 +38,14 @@ func (w *page) whole() {
 	w.servers()
 	w.clients()
 	w.leftAlone()
-	if len(p.Pauses) > 0 {
-		w.title("Pauses to expect")
-		for _, pause := range p.Pauses {
-			w.item("-", "%s", pause)
-		}
-	}
+	w.items("Pauses to expect", p.Pauses)
 	if len(p.Accepted) > 0 {
 		w.title("Accepted risks")
 		for _, risk := range p.Accepted {
 			w.item("-", "%s: %s", risk.Flag, risk.What)
 		}
 	}
-	if len(p.Warnings) > 0 {
-		w.title("Worth knowing")
-		for _, same := range alike(p.Warnings) {
-			w.item("-", "%s", same.words())
-			if same.Remedy != "" {
-				w.line(4, "advice: %s", same.Remedy)
-			}
-		}
-	}
+	w.findings("Worth knowing", "-", "advice", p.Warnings)
 }
 
 // page is a page being written.
@@ -82,6 +69,16 @@ func (w *page) line(indent int, format string, args ...any) {
 func (w *page) item(mark, format string, args ...any) {
 	head := "  " + mark + " "
 	w.paragraph(head, strings.Repeat(" ", len(head)), fmt.Sprintf(format, args...))
+}
+
+// items are what a title stands over, line by line; nothing where there are none.
+func (w *page) items(title string, lines []string) {
+	if len(lines) > 0 {
+		w.title("%s", title)
+	}
+	for _, line := range lines {
+		w.item("-", "%s", line)
+	}
 }
 
 func (w *page) paragraph(head, hang, text string) {
@@ -340,16 +337,21 @@ func (g group) limit() string {
 	return "!" + strings.Join(g.hosts, ":!")
 }
 
-func (w *page) problems() {
-	groups := alike(w.plan.Problems)
+// findings lists problems that are alike together; without a mark they are numbered.
+func (w *page) findings(title, mark, way string, problems []Problem) {
+	groups := alike(problems)
 	if len(groups) == 0 {
 		return
 	}
-	w.title("What stands in the way")
+	w.title("%s", title)
 	for i, same := range groups {
-		w.item(fmt.Sprintf("%d.", i+1), "%s", same.words())
-		if way := same.wayOn(same.limit()); way != "" {
-			w.line(5, "to go on: %s", way)
+		head, indent := mark, 4
+		if head == "" {
+			head, indent = fmt.Sprintf("%d.", i+1), 5
+		}
+		w.item(head, "%s", same.words())
+		if words := same.wayOn(same.limit()); words != "" {
+			w.line(indent, "%s: %s", way, words)
 		}
 	}
 }

@@ -21,12 +21,7 @@ func (p *RaftPlan) Page() string {
 	for i, step := range p.Steps {
 		w.raftStep(i+1, step)
 	}
-	if len(p.Pauses) > 0 {
-		w.title("Pauses to expect")
-		for _, pause := range p.Pauses {
-			w.item("-", "%s", pause)
-		}
-	}
+	w.items("Pauses to expect", p.Pauses)
 	if len(p.Warnings) > 0 {
 		w.title("Worth knowing")
 		for _, warning := range p.Warnings {

@@ -22,18 +22,10 @@ func (r *Recovery) Page() string {
 	if r.Newest != "" && len(r.Steps) > 1 {
 		w.line(2, "%s has applied the most.", r.Newest)
 	}
-	if r.Verdict() != VerdictClean && len(r.Losses) > 0 {
-		w.title("What may be lost, and what becomes of the rest")
-		for _, loss := range r.Losses {
-			w.item("-", "%s", loss)
-		}
+	if r.Verdict() != VerdictClean {
+		w.items("What may be lost, and what becomes of the rest", r.Losses)
 	}
-	if len(r.Pauses) > 0 {
-		w.title("Pauses to expect")
-		for _, pause := range r.Pauses {
-			w.item("-", "%s", pause)
-		}
-	}
+	w.items("Pauses to expect", r.Pauses)
 	w.findings("Worth knowing", "-", "advice", r.Warnings)
 	w.findings("What stands in the way", "", "to go on", r.Problems)
 	w.text.WriteString("\n")

@@ -3,9 +3,7 @@
 package nomad
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 )
 
 // Actions of replacing clients, beside ActionNone and ActionRefused.
@@ -205,42 +203,4 @@ func (r *replacer) batches() {
 		return
 	}
 	r.Batches = batches
-}
-
-// Page is the replacement for a person. The same replacement gives the same text.
-func (r *Replacement) Page() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Replace clients by new ones with Nomad %s\n", r.Target)
-	write := func(title string, steps []Step) {
-		fmt.Fprintf(&b, "\n%s\n", title)
-		for _, step := range steps {
-			fmt.Fprintf(&b, "  %s: %s\n", step.Host, orText(step.Reason, step.Action))
-		}
-	}
-	like := ""
-	if r.From != "" {
-		like = ", configured like " + r.From
-	}
-	write("New clients"+like+":", r.New)
-	after := "stopped and disabled; their files stay"
-	if r.Purge {
-		after += ", and the servers forget their nodes"
-	}
-	write("Old clients, drained when all new ones are ready, then "+after+":", r.Old)
-	for i, batch := range r.Batches {
-		if len(batch.Hosts) > 0 {
-			fmt.Fprintf(&b, "  batch %d: %s\n", i+1, strings.Join(batch.Hosts, ", "))
-		}
-	}
-	list := func(title string, all []Problem) {
-		if len(all) > 0 {
-			fmt.Fprintf(&b, "\n%s\n", title)
-		}
-		for _, problem := range all {
-			fmt.Fprintf(&b, "  - %s\n", problem)
-		}
-	}
-	list("Worth knowing:", r.Warnings)
-	list("What stands in the way:", r.Problems)
-	return b.String()
 }

@@ -5,7 +5,6 @@ package nomad
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // sequence works out what comes after what, and with how many voters.
@@ -91,50 +90,18 @@ func (r *serverReplacer) final() {
 
 // Page is the replacement for a person. The same replacement gives the same text.
 func (r *ServerReplacement) Page() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Replace servers by new ones with Nomad %s\n", r.Target)
-	list := func(title string, lines []string) {
-		if len(lines) > 0 {
-			fmt.Fprintf(&b, "\n%s\n", title)
-		}
-		for _, line := range lines {
-			fmt.Fprintf(&b, "  %s\n", line)
-		}
-	}
-	list("New servers"+likeHost(r.From)+":", reasons(r.New))
-	list("Old servers, whose files stay:", reasons(r.Old))
+	var l listing
+	fmt.Fprintf(&l, "Replace servers by new ones with Nomad %s\n", r.Target)
+	l.nonEmpty("New servers"+likeHost(r.From)+":", reasons(r.New))
+	l.nonEmpty("Old servers, whose files stay:", reasons(r.Old))
 	var steps []string
 	for i, line := range r.Sequence {
 		steps = append(steps, fmt.Sprintf("%d. %s", i+1, line))
 	}
-	if len(r.Sizes) > 0 && len(steps) > 0 && len(r.Problems) == 0 {
-		list(fmt.Sprintf("In this order, from %d voters on, each step when the one before is proven (the leader last, whoever it is then):", r.Sizes[0]), steps)
+	if len(r.Sizes) > 0 && len(r.Problems) == 0 {
+		l.nonEmpty(fmt.Sprintf("In this order, from %d voters on, each step when the one before is proven (the leader last, whoever it is then):", r.Sizes[0]), steps)
 	}
-	list("What will be noticed:", r.Pauses)
-	list("Worth knowing:", dashed(r.Warnings))
-	list("What stands in the way:", dashed(r.Problems))
-	return b.String()
-}
-
-func likeHost(host string) string {
-	if host == "" {
-		return ""
-	}
-	return ", configured like " + host
-}
-
-func reasons(steps []Step) []string {
-	var lines []string
-	for _, step := range steps {
-		lines = append(lines, step.Host+": "+orText(step.Reason, step.Action))
-	}
-	return lines
-}
-
-func dashed(problems []Problem) []string {
-	var lines []string
-	for _, problem := range problems {
-		lines = append(lines, "- "+problem.String())
-	}
-	return lines
+	l.nonEmpty("What will be noticed:", r.Pauses)
+	l.findings(r.Findings)
+	return l.String()
 }
