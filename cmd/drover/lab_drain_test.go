@@ -27,6 +27,7 @@ func TestLabDrain(t *testing.T) {
 	}
 	r.eligibility("c1", false)
 	r.eligibility("c2", false)
+	r.settle("c3")
 	r.sub("a drain that finds no room is cancelled, with the reason", (*rig).drainHeld)
 	r.sub("somebody else's drain is left alone", (*rig).drainOfAnother)
 	r.sub("in place no allocation moves", (*rig).clientInPlace)
@@ -192,7 +193,6 @@ func (r *rig) wantSaid(a answer, code int, words ...string) {
 
 // drainHeld drains the only client that is eligible.
 func (r *rig) drainHeld() {
-	r.settle("c3")
 	pids := r.pidsOf("c3")
 	a := r.run(r.upgradeClients("--limit", "c3", "--drain-timeout", "6s")...)
 	r.wantSaid(a, exitFailed, "allocations left: practice.", "practice.raw[", "another client for it was not found", "the drain was cancelled, and the client is eligible again")
@@ -200,8 +200,7 @@ func (r *rig) drainHeld() {
 	if diff := cmp.Diff(pids, r.pidsOf("c3")); diff != "" {
 		r.t.Errorf("the agent was restarted (-before +after):\n%s", diff)
 	}
-	// Nomad has stopped one allocation of each group for the move, without a place to move it to.
-	r.eventually("what Nomad had stopped to run again", time.Minute, func() bool { return len(r.running()["c3"]) == 3 })
+	r.settle("c3") // Nomad has stopped one allocation of each group for the move, without a place to move it to
 }
 
 // drainOfAnother has somebody drain a client, which never ends because nothing else is eligible.
@@ -211,6 +210,8 @@ func (r *rig) drainOfAnother() {
 	if err := r.lab.Call(r.t.Context(), "s1", "PUT", drain, begin, nil); err != nil {
 		r.t.Fatal(err)
 	}
+	// What a drain has begun to move is moved even if the drain is cancelled then, a second later or so (Nomad 1.10.5).
+	r.eventually("one allocation of each group to be stopped", time.Minute, func() bool { return len(r.running()["c3"]) == 1 })
 	pids := r.pidsOf("c1", "c2", "c3")
 	a := r.run(r.upgradeClients()...)
 	r.wantSaid(a, exitRefused, "Refused, and nothing was touched", "somebody else (who: alice)", "--limit 'all:!c3'")
@@ -227,12 +228,11 @@ func (r *rig) drainOfAnother() {
 	if err := r.lab.Call(r.t.Context(), "s1", "PUT", drain, map[string]any{"DrainSpec": nil, "MarkEligible": true}, nil); err != nil {
 		r.t.Fatal(err)
 	}
-	r.eventually("what Nomad had stopped to run again", time.Minute, func() bool { return len(r.running()["c3"]) == 3 })
+	r.settle("c3")
 }
 
 // clientInPlace upgrades one client without draining it.
 func (r *rig) clientInPlace() {
-	r.settle("c3")
 	tasks := r.tasksOf("c3")
 	a := r.run("upgrade-clients", "--to", newVersion, "--binary", r.binary, "--yes", "--limit", "c3")
 	r.wantSaid(a, exitOK)
@@ -329,8 +329,10 @@ func (r *rig) clientsReplaced(plain string) {
 		}
 	}
 	r.eventually("all allocations to run", time.Minute, func() bool { return len(slices.Concat(slices.Collect(maps.Values(r.running()))...)) == 9 })
-	if hosts := slices.Sorted(maps.Keys(r.running())); !slices.Equal(hosts, []string{"c3", "h1", "h2"}) {
-		r.t.Errorf("allocations run on %v", hosts)
+	for host := range r.running() {
+		if host == "c1" || host == "c2" {
+			r.t.Errorf("allocations run on %s", host)
+		}
 	}
 	r.t.Logf("replacing took %s", a.took)
 	pids := r.pidsOf("h1", "h2", "c3")
