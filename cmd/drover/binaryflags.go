@@ -30,10 +30,10 @@ type binaryFlags struct {
 func (b *binaryFlags) register(c *cobra.Command, to string) {
 	flags := c.Flags()
 	flags.StringVar(&b.to, "to", "", to)
-	flags.StringVar(&b.binary, "binary", "", "the new Nomad: a binary or a release zip (default: HashiCorp's releases)")
-	flags.StringVar(&b.binaryDir, "binary-dir", "", "a directory of release zips or binaries; each host's architecture is picked, SHA256SUMS beside them checked")
-	flags.StringVar(&b.mirror, "mirror", "", "fetch the release from this http(s) URL, laid out as "+releases+" (the default)")
-	flags.StringVar(&b.releaseKey, "release-key", "", "the public key file (ASCII armour) whose signature of a release counts (default: HashiCorp's key)")
+	flags.StringVar(&b.binary, "binary", "", "`FILE` of the new Nomad: a binary or a release zip (default: HashiCorp's releases)")
+	flags.StringVar(&b.binaryDir, "binary-dir", "", "`DIR` of release zips or binaries; each host's architecture is picked, SHA256SUMS beside them checked")
+	flags.StringVar(&b.mirror, "mirror", "", "fetch the release from this http(s) `URL`, laid out as "+releases+" (the default)")
+	flags.StringVar(&b.releaseKey, "release-key", "", "`FILE` of the public key (ASCII armour) whose signature of a release counts (default: HashiCorp's key)")
 	c.MarkFlagsMutuallyExclusive("binary", "binary-dir", "mirror")
 }
 

@@ -45,10 +45,10 @@ It needs root on Debian; the first run takes some minutes, since Nomad is built 
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return d.run(c.Context()) },
 	}
-	command.Flags().StringVar(&d.from, "from", "1.10.5", "the version that the cluster starts on")
-	command.Flags().StringVar(&d.to, "to", "1.11.0", "the version that it is upgraded to")
-	command.Flags().StringVar(&d.nomadDir, "nomad-dir", "", "a directory of Nomad release zips or binaries, instead of building them")
-	command.Flags().StringVar(&d.name, "name", "demo", "name of the lab")
+	command.Flags().StringVar(&d.from, "from", "1.10.5", "the `VERSION` that the cluster starts on")
+	command.Flags().StringVar(&d.to, "to", "1.11.0", "the `VERSION` that it is upgraded to")
+	command.Flags().StringVar(&d.nomadDir, "nomad-dir", "", "a `DIR` of Nomad release zips or binaries, instead of building them")
+	command.Flags().StringVar(&d.name, "name", "demo", "`NAME` of the lab")
 	command.Flags().BoolVar(&d.keep, "keep", false, "leave the lab standing at the end")
 	return command
 }

@@ -35,7 +35,9 @@ func newExecCommand(s streams) *cobra.Command {
 		Use:   "exec PATTERN -- COMMAND [ARG...]",
 		Short: "Run one command on hosts, all at once",
 		Long: `exec runs a command on every host that the pattern names and prints what each answered. No shell is involved: for pipes and
-variables say sh -c '...'.`,
+variables say sh -c '...'. PATTERN is Ansible's: hosts, groups, all, and what to leave out ('servers:!s3').
+
+The exit code is 0 when the command ended with 0 on every host, 2 when it did not on one, and 4 when a host could not be reached (6: both).`,
 		Example: `  drover exec -i hosts.ini all -- uptime
   drover exec -i hosts.ini 'servers:!s3' -b -- nomad operator raft list-peers
   drover exec -i hosts.ini clients -- sh -c 'df -h /opt | tail -1'`,
@@ -55,8 +57,8 @@ variables say sh -c '...'.`,
 		return e.fleet.completeHosts(c, args, begun)
 	}
 	command.Flags().BoolVarP(&e.become, "become", "b", false, "run it as root (sudo)")
-	command.Flags().StringVar(&e.becomeUser, "become-user", "", "with -b: as this user instead of root")
-	command.Flags().DurationVar(&e.limit, "limit-time", 10*time.Minute, "how long it may take on one host")
+	command.Flags().StringVar(&e.becomeUser, "become-user", "", "with -b: as this `USER` instead of root")
+	command.Flags().DurationVar(&e.limit, "limit-time", 10*time.Minute, "`TIME` that it may take on one host, such as 30s")
 	return command
 }
 

@@ -43,10 +43,10 @@ The exit code is 0 when all is well and 2 when something is wrong or could not b
 	}
 	h.fleetFlags.register(command)
 	flags := command.Flags()
-	flags.StringVar(&h.verify, "verify", "", "prove that this version runs everywhere and all is well")
-	flags.StringVar(&h.to, "to", "", "the same as --verify")
-	flags.IntVar(&h.stable, "stable", 10, "with --verify: for how many seconds nothing may be wrong")
-	flags.IntVar(&h.wait, "wait", 60, "with --verify: how many seconds to wait for what may pass by itself")
+	flags.StringVar(&h.verify, "verify", "", "prove that this `VERSION` runs everywhere and all is well")
+	flags.StringVar(&h.to, "to", "", "`VERSION`: the same as --verify")
+	flags.IntVar(&h.stable, "stable", 10, "with --verify: `SECONDS` in which nothing may be wrong")
+	flags.IntVar(&h.wait, "wait", 60, "with --verify: `SECONDS` to wait for what may pass by itself")
 	command.MarkFlagsMutuallyExclusive("verify", "to")
 	return command
 }

@@ -24,12 +24,12 @@ type installFlags struct {
 
 // register adds the flags; role is client or server, example a --set.
 func (i *installFlags) register(c *cobra.Command, fleet *fleetFlags, role, example string) {
-	i.binaryFlags.register(c, "the version of the new "+role+"s, such as 1.11.0")
+	i.binaryFlags.register(c, "the `VERSION` of the new "+role+"s, such as 1.11.0")
 	flags := c.Flags()
-	flags.StringVar(&i.model, "from", "", "the host whose configuration and unit new "+role+"s get (default: the first of old_"+role+"s)")
-	flags.StringVar(&i.config, "config", "", "the new "+role+"s' configuration: a file, or a directory of them (*.hcl, *.json, *.j2)")
-	flags.StringVar(&i.unitFile, "unit-file", "", "the new "+role+"s' unit file (default: that of --from, else one like that of HashiCorp's packages)")
-	flags.StringArrayVar(&i.set, "set", nil, "KEY=VALUE: a key of the new "+role+"s' configuration, such as "+example+"; may be given more than once")
+	flags.StringVar(&i.model, "from", "", "the `HOST` whose configuration and unit new "+role+"s get (default: the first of old_"+role+"s)")
+	flags.StringVar(&i.config, "config", "", "`PATH` of the new "+role+"s' configuration: a file, or a directory of them (*.hcl, *.json, *.j2)")
+	flags.StringVar(&i.unitFile, "unit-file", "", "`FILE`: the new "+role+"s' unit file (default: that of --from, else one like that of HashiCorp's packages)")
+	flags.StringArrayVar(&i.set, "set", nil, "`KEY=VALUE`: a key of the new "+role+"s' configuration, such as "+example+"; may be given more than once")
 	_ = c.RegisterFlagCompletionFunc("from", fleet.completeHosts)
 }
 

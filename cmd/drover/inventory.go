@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"drover/internal/console"
 	"drover/internal/nearest"
@@ -57,9 +58,12 @@ func newInventoryCommand(s streams) *cobra.Command {
 		},
 	}
 	fleet.register(command)
+	command.Flags().VisitAll(func(flag *pflag.Flag) {
+		flag.Hidden = flag.Name != "inventory" // nothing is connected to, and no host left out
+	})
 	command.Flags().BoolVar(&list, "list", false, "all of it as JSON, in the shape of an Ansible inventory script (the default)")
 	command.Flags().BoolVar(&graph, "graph", false, "groups and hosts as a tree")
-	command.Flags().StringVar(&host, "host", "", "the variables of one host as JSON")
+	command.Flags().StringVar(&host, "host", "", "the variables of one `HOST` as JSON")
 	command.MarkFlagsMutuallyExclusive("list", "graph", "host")
 	return command
 }

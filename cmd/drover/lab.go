@@ -29,9 +29,16 @@ func newLabCommand(_ io.Reader, out, errOut io.Writer) *cobra.Command {
 		Use:   "lab",
 		Short: "Real practice hosts on this machine: systemd, sshd, sudo and Nomad in containers of their own",
 		Long: "Practice hosts on this machine, each with systemd as pid 1, sshd, sudo and a real Nomad agent.\n" +
-			"All traffic stays in network namespaces that the lab makes: use `drover lab exec -- COMMAND` to reach the hosts.",
+			"All traffic stays in network namespaces that the lab makes: use `drover lab exec -- COMMAND` to reach the hosts.\n\n" +
+			"It needs root on Debian. The first one takes some minutes: a Debian root is made, and Nomad is built from its source.",
+		Example: "  drover lab up --job\n" +
+			"  drover lab status\n" +
+			"  drover lab ssh s1\n" +
+			"  drover lab inventory > lab.ini\n" +
+			"  drover lab exec -- drover health -i lab.ini\n" +
+			"  drover lab down",
 	}
-	cmd.PersistentFlags().StringVar(&c.name, "name", "lab", "name of the lab, so that several can stand side by side")
+	cmd.PersistentFlags().StringVar(&c.name, "name", "lab", "`NAME` of the lab, so that several can stand side by side")
 	cmd.AddCommand(
 		c.up(), c.status(), c.inventory(), c.ssh(), c.exec(), c.cut(), c.nomad(), c.down(),
 		c.onHost("heal HOST", "Undo a cut", func(cmd *cobra.Command, l *lab.Lab, host string) error { return l.Heal(cmd.Context(), host) }),
@@ -49,6 +56,7 @@ func (c *labCommand) up() *cobra.Command {
 	var o lab.Options
 	cmd := &cobra.Command{
 		Use: "up", Short: "Bring a lab up and wait until it is healthy", Args: cobra.NoArgs,
+		Example: "  drover lab up\n  drover lab up --servers 1 --clients 2 --nomad 1.10.5 --job",
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			o.Name, o.Dirs = c.name, c.dirs()
 			for _, dir := range []*string{&o.NomadDir, &o.Rootfs} {
@@ -64,17 +72,17 @@ func (c *labCommand) up() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&o.Servers, "servers", 3, "Nomad servers, s1 and on")
+	flags.IntVar(&o.Servers, "servers", 3, "`N` Nomad servers, s1 and on")
 	flags.BoolVar(&o.Combined, "combined", false, "the servers are clients too")
-	flags.IntVar(&o.Clients, "clients", 3, "Nomad clients, c1 and on")
-	flags.IntVar(&o.Plain, "plain", 0, "hosts without Nomad, h1 and on")
-	flags.StringSliceVar(&o.Regions, "regions", nil, "federated regions to deal servers and clients out to, the authoritative one first (default global)")
+	flags.IntVar(&o.Clients, "clients", 3, "`N` Nomad clients, c1 and on")
+	flags.IntVar(&o.Plain, "plain", 0, "`N` hosts without Nomad, h1 and on")
+	flags.StringSliceVar(&o.Regions, "regions", nil, "federated `REGIONS` to deal servers and clients out to, the authoritative one first (default global)")
 	flags.BoolVar(&o.Jump, "jump", false, "reach the hosts only through a jump host, j1")
-	flags.StringVar(&o.Version, "nomad", "1.10.5", "Nomad version; built here: "+strings.Join(lab.PinnedVersions(), ", "))
-	flags.StringVar(&o.NomadDir, "nomad-dir", "", "directory of Nomad release zips or binaries, instead of building")
-	flags.StringVar(&o.Rootfs, "rootfs", "", "Debian root to use, instead of making one")
+	flags.StringVar(&o.Version, "nomad", "1.10.5", "Nomad `VERSION`; built here: "+strings.Join(lab.PinnedVersions(), ", "))
+	flags.StringVar(&o.NomadDir, "nomad-dir", "", "`DIR` of Nomad release zips or binaries, instead of building")
+	flags.StringVar(&o.Rootfs, "rootfs", "", "`DIR` with a Debian root to use, instead of making one")
 	flags.BoolVar(&o.Disk, "disk", false, "keep the hosts' files on the disk, with real fsync, instead of in memory")
-	flags.IntVar(&o.RaftProtocol, "raft-protocol", 0, "raft protocol of the servers (0: Nomad's default)")
+	flags.IntVar(&o.RaftProtocol, "raft-protocol", 0, "raft `PROTOCOL` of the servers (0: Nomad's default)")
 	flags.BoolVar(&o.ACL, "acl", false, "turn ACLs on and bootstrap them")
 	flags.BoolVar(&o.MTLS, "mtls", false, "mutual TLS for RPC and HTTP")
 	flags.BoolVar(&o.LeaveOnTerminate, "leave-on-terminate", false, "agents leave on SIGTERM")
@@ -108,7 +116,7 @@ func (c *labCommand) status() *cobra.Command {
 			return json.NewEncoder(c.out).Encode(all)
 		},
 	}
-	cmd.Flags().StringVar(&output, "output", "table", "table or json")
+	cmd.Flags().StringVar(&output, "output", "table", "`FORMAT`: table or json")
 	return cmd
 }
 
@@ -129,7 +137,7 @@ func (c *labCommand) inventory() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&user, "user", "drover", "drover (sudo without a password) or operator (sudo with one)")
+	cmd.Flags().StringVar(&user, "user", "drover", "`USER` to log in as: drover (sudo without a password) or operator (sudo with one)")
 	return cmd
 }
 
@@ -208,7 +216,7 @@ func (c *labCommand) nomad() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&dir, "nomad-dir", "", "directory of Nomad release zips or binaries, instead of building")
+	cmd.Flags().StringVar(&dir, "nomad-dir", "", "`DIR` of Nomad release zips or binaries, instead of building")
 	return cmd
 }
 

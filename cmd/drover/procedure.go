@@ -28,7 +28,7 @@ type consent struct {
 }
 
 func (k *consent) registerYes(c *cobra.Command) {
-	c.Flags().BoolVar(&k.yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&k.yes, "yes", false, "do not ask; without a terminal it has to be given")
 }
 
 func (k *consent) registerCheck(c *cobra.Command) {

@@ -52,14 +52,14 @@ Run again, it finishes what was interrupted. It is the ready playbooks "raft-v3-
 
 func (r *raftFlags) register(c *cobra.Command) {
 	r.fleetFlags.register(c)
-	r.binaryFlags.register(c, "change the version of a single server in the same stop")
+	r.binaryFlags.register(c, "bring a single server to this `VERSION` in the same stop")
 	r.consent.registerCheck(c)
 	r.consent.registerYes(c)
-	r.signal.register(c, "KILL: stop the servers with SIGKILL, for those that any other signal makes leave")
+	r.signal.register(c, "`SIGNAL`: KILL stops the servers with SIGKILL, for those that any other signal makes leave")
 	acceptDownFlag(c, &r.down, &r.fleetFlags)
 	flags := c.Flags()
 	flags.BoolVar(&r.replacePeers, "replace-peers-json", false, "move a peers.json that somebody has left aside (single server)")
-	flags.StringVar(&r.rpcAddress, "rpc-address", "", "HOST:PORT by which raft knows a single server that cannot be asked, where its configuration does not show it")
+	flags.StringVar(&r.rpcAddress, "rpc-address", "", "`HOST:PORT` by which raft knows a single server that cannot be asked, where its configuration does not show it")
 	flags.BoolVar(&r.skipMinors, "allow-unsupported-skip", false, "with --to: go over more than two minor versions at once, which Nomad does not support")
 	flags.BoolVar(&r.leave, "allow-leave", false, "where no signal is safe: let a server leave raft when it stops")
 	c.MarkFlagsMutuallyExclusive("check", "yes")

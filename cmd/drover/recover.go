@@ -38,7 +38,7 @@ one leads, raft's configuration is exactly the survivors and the jobs are there.
 
 It refuses while a server leads, while a server runs or answers that is not among the survivors, and below raft protocol 3.
 Run again, it finishes what was interrupted. It is the ready playbook "recover" (drover playbook show recover).`,
-		Example: `  drover recover -i hosts.ini --limit s1 --check
+		Example: `  drover recover -i hosts.ini --limit s1,s2 --check
   drover recover -i hosts.ini --limit s1,s2`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return r.run(c.Context(), s) },
@@ -46,10 +46,10 @@ Run again, it finishes what was interrupted. It is the ready playbook "recover" 
 	r.fleetFlags.register(command)
 	r.consent.registerCheck(command)
 	r.consent.registerYes(command)
-	r.signal.register(command, "KILL: stop the servers with SIGKILL, for those that any other signal makes leave")
+	r.signal.register(command, "`SIGNAL`: KILL stops the servers with SIGKILL, for those that any other signal makes leave")
 	flags := command.Flags()
 	flags.BoolVar(&r.replacePeers, "replace-peers-json", false, "move a peers.json that somebody has left aside")
-	flags.IntVar(&r.pause, "pause", 120, "how many seconds a stopped server waits for the others before it starts by itself, 300 at most")
+	flags.IntVar(&r.pause, "pause", 120, "`SECONDS` that a stopped server waits for the others before it starts by itself, 300 at most")
 	command.MarkFlagsMutuallyExclusive("check", "yes")
 	return command
 }

@@ -158,10 +158,10 @@ func newRoot(s streams) *cobra.Command {
 		Long: `drover moves HashiCorp Nomad clusters from one version to the next: over SSH, from a bastion, in place, without an outage.
 
 It asks the cluster before each step whether it may go on: quorum is never risked, the leader is done last, no allocation is restarted.`,
-		Example: `  drover plan    -i hosts.ini --to 1.11.0 --binary-dir releases/   # what will happen; touches nothing
-  drover upgrade -i hosts.ini --to 1.11.0 --binary-dir releases/   # servers one at a time, then clients in batches
-  drover run     -i hosts.ini playbook.yml                         # your own steps
-  drover health  -i hosts.ini                                      # how the cluster is`,
+		Example: `  drover plan    -i hosts.ini --to 1.11.0    # what will happen; touches nothing
+  drover upgrade -i hosts.ini --to 1.11.0    # servers one at a time, then clients in batches
+  drover run     -i hosts.ini playbook.yml   # your own steps
+  drover health  -i hosts.ini                # how the cluster is`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

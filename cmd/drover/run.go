@@ -33,13 +33,13 @@ type playFlags struct {
 func (p *playFlags) register(c *cobra.Command) {
 	p.fleetFlags.register(c)
 	flags := c.Flags()
-	flags.StringSliceVarP(&p.tags, "tags", "t", nil, "only tasks with these tags")
-	flags.StringSliceVar(&p.skipTags, "skip-tags", nil, "no tasks with these tags")
+	flags.StringSliceVarP(&p.tags, "tags", "t", nil, "only tasks with these `TAGS`")
+	flags.StringSliceVar(&p.skipTags, "skip-tags", nil, "no tasks with these `TAGS`")
 	flags.BoolVarP(&p.check, "check", "C", false, "change nothing; say what would change")
 	flags.BoolVarP(&p.diff, "diff", "D", false, "show what changes in files")
 	flags.BoolVarP(&p.become, "become", "b", false, "act as root (sudo) where a task does not say")
-	flags.StringVar(&p.becomeUser, "become-user", "", "with -b: act as this user instead of root")
-	flags.StringVar(&p.startAt, "start-at-task", "", "begin at the task with this name")
+	flags.StringVar(&p.becomeUser, "become-user", "", "with -b: act as this `USER` instead of root")
+	flags.StringVar(&p.startAt, "start-at-task", "", "begin at the task with this `NAME`")
 	flags.BoolVar(&p.forceHandlers, "force-handlers", false, "run notified handlers also on hosts that failed")
 }
 
@@ -49,7 +49,7 @@ func newRunCommand(s streams) *cobra.Command {
 		Use:   "run PLAYBOOK",
 		Short: "Run a playbook",
 		Long: `run carries out a playbook: a file, or the name of a ready one (drover playbook list). The language is Ansible's, as far as it
-goes; what it does not know it refuses before a host is touched.`,
+goes (drover doc lists what tasks can do); what it does not know it refuses before a host is touched.`,
 		Example: `  drover run site.yml -i hosts.ini
   drover run site.yml -i hosts.ini --check --diff
   drover run site.yml -i hosts.ini -l 'web:!web3' -t restart -e level=debug`,

@@ -33,7 +33,7 @@ by the word last.`,
 
 // outputFlag adds --output to a command.
 func outputFlag(c *cobra.Command, output *string) {
-	c.Flags().StringVar(output, "output", "text", "text or json")
+	c.Flags().StringVar(output, "output", "text", "`FORMAT`: text or json")
 	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -170,7 +170,7 @@ on is never removed. It asks first.`,
 			return prune(s, keep, yes)
 		},
 	}
-	command.Flags().IntVar(&keep, "keep", 20, "how many of the newest runs stay")
+	command.Flags().IntVar(&keep, "keep", 20, "`N` of the newest runs stay")
 	command.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return command
 }

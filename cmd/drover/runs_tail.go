@@ -47,8 +47,8 @@ ends only the following.`,
 	}
 	command.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the run ends")
 	command.Flags().CountVarP(&view.verbosity, "verbose", "v", "say more; -vv even more")
-	command.Flags().StringVar(&view.output, "output", "text", "text, or json for one JSON line per event")
-	command.Flags().StringVar(&view.color, "color", "auto", "auto, always or never")
+	command.Flags().StringVar(&view.output, "output", "text", "`FORMAT`: text, or json for one JSON line per event")
+	command.Flags().StringVar(&view.color, "color", "auto", "`WHEN`: auto, always or never")
 	return command
 }
 

@@ -22,8 +22,8 @@ type drainFlags struct {
 
 func (d *drainFlags) register(c *cobra.Command) {
 	flags := c.Flags()
-	flags.DurationVar(&d.timeout, "drain-timeout", 0, "how long a client's allocations may take to move, then its drain is cancelled (default 15m, or 2m more than --drain-deadline)")
-	flags.DurationVar(&d.deadline, "drain-deadline", 0, "after this Nomad stops what is left on the client, wherever it runs then (default: never)")
+	flags.DurationVar(&d.timeout, "drain-timeout", 0, "`TIME` that a client's allocations may take to move, such as 30m; then its drain is cancelled (default 15m, or 2m more than --drain-deadline)")
+	flags.DurationVar(&d.deadline, "drain-deadline", 0, "`TIME` after which Nomad stops what is left on the client, wherever it runs then (default: never)")
 }
 
 func (d *drainFlags) vars(vars *expression.Map) error {

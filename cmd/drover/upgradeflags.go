@@ -29,18 +29,18 @@ type upgradeFlags struct {
 
 func (u *upgradeFlags) register(c *cobra.Command) {
 	u.fleetFlags.register(c)
-	u.binaryFlags.register(c, "the version to upgrade to, such as 1.11.0")
+	u.binaryFlags.register(c, "the `VERSION` to upgrade to, such as 1.11.0")
 	u.batchFlags.register(c, "clients")
 	u.riskFlags.register(c, &u.fleetFlags)
-	u.signal.register(c, "KILL: stop all agents of this run with SIGKILL, for those that any other signal makes leave or drain; choose them with --limit")
+	u.signal.register(c, "`SIGNAL`: KILL stops all agents of this run with SIGKILL, for those that any other signal makes leave or drain; choose them with --limit")
 	flags := c.Flags()
 	flags.BoolVar(&u.servers, "servers", false, "only servers")
 	flags.BoolVar(&u.clients, "clients", false, "only clients")
-	flags.Float64Var(&u.maxFail, "max-fail-percentage", 0, "the share of the clients that may fail or be skipped; without it the first that fails ends the run")
+	flags.Float64Var(&u.maxFail, "max-fail-percentage", 0, "`PERCENT` of the clients that may fail or be skipped; without it the first that fails ends the run")
 	flags.BoolVar(&u.leave, "allow-leave", false, "where no signal is safe: let a server leave raft when it stops, and wait until it votes again (it needs retry_join to come back)")
 	flags.BoolVar(&u.outage, "accept-outage", false, "go on where the control plane will pause because there is no spare vote")
 	flags.BoolVar(&u.skip, "skip-unreachable", false, "go on without clients that cannot be reached")
-	flags.StringSliceVar(&u.via, "via", nil, "a version to stop over at, such as 1.10.5; may be given more than once (default: chosen from --binary-dir, or from the last releases of each minor version)")
+	flags.StringSliceVar(&u.via, "via", nil, "`VERSION` to stop over at, such as 1.10.5; may be given more than once (default: chosen from --binary-dir, or from the last releases of each minor version)")
 	c.MarkFlagsMutuallyExclusive("servers", "clients")
 	c.MarkFlagsMutuallyExclusive("binary", "via")
 }
@@ -116,8 +116,8 @@ type batchFlags struct {
 
 // register adds the flags; which says of which clients.
 func (b *batchFlags) register(c *cobra.Command, which string) {
-	c.Flags().StringVar(&b.batch, "batch", "10%", which+" at once after the first one: a number or a percentage")
-	c.Flags().IntVar(&b.perDC, "batch-per-datacenter", 5, which+" at once in one datacenter")
+	c.Flags().StringVar(&b.batch, "batch", "10%", "`SIZE`: how many "+which+" at once after the first one, a number or a percentage")
+	c.Flags().IntVar(&b.perDC, "batch-per-datacenter", 5, "`N` "+which+" at once in one datacenter")
 }
 
 func (b *batchFlags) vars(vars *expression.Map) error {
@@ -143,7 +143,7 @@ func (r *riskFlags) register(c *cobra.Command, fleet *fleetFlags) {
 	acceptDownFlag(c, &r.down, fleet)
 	flags := c.Flags()
 	flags.BoolVar(&r.skipMinors, "allow-unsupported-skip", false, "go over more than two minor versions at once, which Nomad does not support")
-	flags.StringSliceVar(&r.notes, "accept-note", nil, "go on although an upgrade note of Nomad, by the id that the plan names, speaks against it; may be given more than once")
+	flags.StringSliceVar(&r.notes, "accept-note", nil, "go on although this upgrade `NOTE` of Nomad, by the id that the plan names, speaks against it; may be given more than once")
 }
 
 func (r *riskFlags) vars(vars *expression.Map) {
@@ -154,7 +154,7 @@ func (r *riskFlags) vars(vars *expression.Map) {
 
 // acceptDownFlag adds --accept-down to a command.
 func acceptDownFlag(c *cobra.Command, down *[]string, fleet *fleetFlags) {
-	c.Flags().StringSliceVar(down, "accept-down", nil, "go on although this server is dead, while the others are a majority; may be given more than once")
+	c.Flags().StringSliceVar(down, "accept-down", nil, "go on although the server `HOST` is dead, while the others are a majority; may be given more than once")
 	_ = c.RegisterFlagCompletionFunc("accept-down", fleet.completeHosts)
 }
 
