@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -59,11 +58,7 @@ func nomadHealth(ctx context.Context, call *Call) (*Result, error) {
 	}
 	result := &Result{Data: expression.MapOf("overview", expression.FromGo(overview)), Message: "the cluster is well"}
 	if len(overview.Problems) > 0 {
-		lines := make([]string, len(overview.Problems))
-		for i, problem := range overview.Problems {
-			lines[i] = problem.String()
-		}
-		result.Failed, result.Message = true, fmt.Sprintf("%d problems:\n  %s", len(lines), strings.Join(lines, "\n  "))
+		result.Failed, result.Message = true, fmt.Sprintf("%d problems:%s", len(overview.Problems), underneath(overview.Problems))
 	}
 	return result, nil
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"drover/internal/expression"
 	"drover/internal/nomad"
 	"drover/internal/release"
 	"drover/internal/wait"
@@ -70,26 +69,14 @@ func nomadPreflight(ctx context.Context, call *Call) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	result := &Result{Data: expression.MapOf("verdict", plan.Verdict(), "plan", expression.FromGo(plan))}
-	switch plan.Verdict() {
-	case nomad.VerdictRefused:
-		lines := make([]string, len(plan.Problems))
-		for i, problem := range plan.Problems {
-			lines[i] = problem.String()
+	upgrades := 0
+	for _, step := range plan.Steps {
+		if step.Action == nomad.ActionUpgrade {
+			upgrades++
 		}
-		return result, refuse("%d problems, and nothing was touched:\n  %s", len(lines), strings.Join(lines, "\n  "))
-	case nomad.VerdictClean:
-		result.Message = fmt.Sprintf("every agent runs %s already; nothing to do", target)
-	default:
-		changes := 0
-		for _, step := range plan.Steps {
-			if step.Action == nomad.ActionUpgrade {
-				changes++
-			}
-		}
-		result.Message = fmt.Sprintf("%d of %d hosts to upgrade to %s", changes, len(plan.Steps), target)
 	}
-	return result, nil
+	return judged("plan", &plan, plan.Problems,
+		fmt.Sprintf("every agent runs %s already; nothing to do", target), fmt.Sprintf("%d of %d hosts to upgrade to %s", upgrades, len(plan.Steps), target))
 }
 
 func planOptions(call *Call) (nomad.Options, error) {

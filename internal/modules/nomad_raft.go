@@ -5,7 +5,6 @@ package modules
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"drover/internal/expression"
@@ -119,11 +118,7 @@ func (m *migration) lookAgain(ctx context.Context) error {
 }
 
 func (m *migration) refused(problems []nomad.Problem) error {
-	lines := make([]string, len(problems))
-	for i, problem := range problems {
-		lines[i] = problem.String()
-	}
-	return refuse("%s: nothing was touched: %s", m.call.Name, strings.Join(lines, "; "))
+	return refuse("%s: nothing was touched: %s", m.call.Name, nomad.Words(problems))
 }
 
 // request fills in what every stop needs.

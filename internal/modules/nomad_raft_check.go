@@ -6,10 +6,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
-	"drover/internal/expression"
 	"drover/internal/nomad"
 )
 
@@ -45,20 +43,7 @@ func nomadRaftCheck(ctx context.Context, call *Call) (*Result, error) {
 	plan := nomad.NewRaftPlan(survey, evidence, options)
 	plan.Problems = append(plan.Problems, problems...)
 	plan.Problems = append(plan.Problems, leftOut(call, plan)...)
-	result := &Result{Data: expression.MapOf("verdict", plan.Verdict(), "raft", expression.FromGo(plan))}
-	switch plan.Verdict() {
-	case nomad.VerdictRefused:
-		lines := make([]string, len(plan.Problems))
-		for i, problem := range plan.Problems {
-			lines[i] = problem.String()
-		}
-		return result, refuse("%d problems, and nothing was touched:\n  %s", len(lines), strings.Join(lines, "\n  "))
-	case nomad.VerdictClean:
-		result.Message = "raft protocol 3 is in force everywhere; nothing to do"
-	default:
-		result.Message = fmt.Sprintf("mode %s, %d servers", plan.Mode, len(plan.Steps))
-	}
-	return result, nil
+	return judged("raft", &plan, plan.Problems, "raft protocol 3 is in force everywhere; nothing to do", fmt.Sprintf("mode %s, %d servers", plan.Mode, len(plan.Steps)))
 }
 
 // allRaftEvidence looks at all servers at the same time.

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"drover/internal/expression"
 	"drover/internal/nomad"
 	"drover/internal/wait"
 	"drover/internal/wire"
@@ -45,20 +44,7 @@ func nomadRecoverCheck(ctx context.Context, call *Call) (*Result, error) {
 		return nil, err
 	}
 	plan := nomad.NewRecovery(survey, recoverOptions(call))
-	result := &Result{Data: expression.MapOf("verdict", plan.Verdict(), "recovery", expression.FromGo(plan))}
-	switch plan.Verdict() {
-	case nomad.VerdictRefused:
-		lines := make([]string, len(plan.Problems))
-		for i, problem := range plan.Problems {
-			lines[i] = problem.String()
-		}
-		return result, refuse("%d problems, and nothing was touched:\n  %s", len(lines), strings.Join(lines, "\n  "))
-	case nomad.VerdictClean:
-		result.Message = "nothing to recover: " + plan.Done
-	default:
-		result.Message = fmt.Sprintf("%d survivors", len(plan.Steps))
-	}
-	return result, nil
+	return judged("recovery", &plan, plan.Problems, "nothing to recover: "+plan.Done, fmt.Sprintf("%d survivors", len(plan.Steps)))
 }
 
 // recoverSurvey looks at everybody. While an agent runs and none leads, it looks again for as long as an election may take.

@@ -5,9 +5,7 @@ package modules
 import (
 	"context"
 	"fmt"
-	"strings"
 
-	"drover/internal/expression"
 	"drover/internal/nomad"
 )
 
@@ -63,14 +61,6 @@ func nomadReplaceServersCheck(ctx context.Context, call *Call) (*Result, error) 
 			AcceptNotes:    call.Args.Strings("accept_notes"),
 		},
 	})
-	result := &Result{Data: expression.MapOf("verdict", r.Verdict(), "replacement", expression.FromGo(r))}
-	if r.Verdict() == nomad.VerdictRefused {
-		lines := make([]string, len(r.Problems))
-		for i, problem := range r.Problems {
-			lines[i] = problem.String()
-		}
-		return result, refuse("%d problems, and nothing was touched:\n  %s", len(lines), strings.Join(lines, "\n  "))
-	}
-	result.Message = fmt.Sprintf("%d new servers, %d old ones", len(r.New), len(r.Old))
-	return result, nil
+	message := fmt.Sprintf("%d new servers, %d old ones", len(r.New), len(r.Old))
+	return judged("replacement", &r, r.Problems, message, message)
 }
