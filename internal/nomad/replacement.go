@@ -63,6 +63,7 @@ func NewReplacement(survey Survey, target Version, options ReplaceOptions) Repla
 	for _, host := range sortedHosts(options.Old) {
 		r.host(host, &r.Old, r.leaver)
 	}
+	r.ofRelease(r.Target, r.New)
 	r.likeness()
 	r.batches()
 	r.Problems, r.Warnings = sorted(r.Problems), sorted(r.Warnings)
@@ -92,7 +93,7 @@ func (r *replacer) groups() {
 	}
 }
 
-// servers looks for a server that answers, and that is not older than the new clients.
+// servers looks for a server that answers, and compares what each runs with what the new clients will run.
 func (r *replacer) servers() {
 	answering := false
 	for _, facts := range r.survey.Hosts {
@@ -100,13 +101,35 @@ func (r *replacer) servers() {
 			continue
 		}
 		answering = true
-		if facts.VersionRunning.Compare(r.Target) < 0 {
-			r.refuse(facts.Host, "upgrade the servers first (drover upgrade --servers)", "this server runs %s, and a client must not be newer than its servers", facts.VersionRunning)
-		}
+		r.beside(facts)
 	}
 	if !answering {
 		r.refuse("", "put the cluster's servers into the inventory", "no server of the cluster answers")
 	}
+}
+
+// beside refuses a version that a server would not get on with.
+func (r *replacer) beside(server HostFacts) {
+	has := server.VersionRunning
+	switch {
+	case !r.Target.Known() || !has.Known():
+	case has.Compare(r.Target) < 0:
+		r.refuse(server.Host, "upgrade the servers first (drover upgrade --servers)", "this server runs %s, and a client must not be newer than its servers", has)
+	case has.AtLeast("1.9.0") && !r.Target.AtLeast("1.6.0"):
+		r.refuse(server.Host, "name a later version with --to, best that of the servers", "this server runs %s, and servers of 1.9 and later turn away clients before 1.6", has)
+	}
+	if r.Target.Known() && has.Known() && has.Edition() != r.Target.Edition() {
+		r.refuse(server.Host, "use a binary of the servers' edition: its version is written like "+sameEdition(has, r.Target),
+			"this server runs the %s and the new clients would run the %s", edition(has), edition(r.Target))
+	}
+}
+
+// ofRelease adds what an upgrade to the version says of that release itself, where one of the hosts is to get it.
+func (f *Findings) ofRelease(target Version, hosts []Step) {
+	p := planner{plan: emptyPlan(target, nil), target: target}
+	p.plan.Steps = hosts
+	p.release()
+	f.Problems, f.Warnings = append(f.Problems, p.plan.Problems...), append(f.Warnings, p.plan.Warnings...)
 }
 
 func (r *replacer) host(host string, into *[]Step, judge func(HostFacts, *Step)) {

@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,5 +68,58 @@ What stands in the way:
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// The version of new clients is judged as that of an upgrade is: by itself, and by what the servers run.
+func TestReplacementVersions(t *testing.T) {
+	tests := map[string]struct {
+		servers, target string
+		problem         string // "": none
+		warning         string
+	}{
+		"the servers' own":                   {"1.10.5", "1.10.5", "", ""},
+		"older than the servers":             {"1.11.0", "1.10.5", "", ""},
+		"Enterprise on both":                 {"1.10.5+ent", "1.10.5+ent", "", ""},
+		"newer than the servers":             {"1.10.5", "1.11.0", "s1: this server runs 1.10.5, and a client must not be newer than its servers", ""},
+		"Enterprise on community servers":    {"1.11.0", "1.11.0+ent", "s1: this server runs the community edition and the new clients would run the enterprise edition (ent) (use a binary of the servers' edition: its version is written like 1.11.0)", ""},
+		"community on Enterprise servers":    {"1.11.0+ent", "1.10.5", "its version is written like 1.10.5+ent", ""},
+		"another edition of Enterprise":      {"1.11.0+ent", "1.11.0+ent.hsm", "its version is written like 1.11.0+ent)", ""},
+		"newer and Enterprise":               {"1.10.5", "1.11.0+ent", "the enterprise edition (ent)", ""},
+		"withdrawn":                          {"1.10.5", "1.9.2", "1.9.2 is a bad release: it can lose the whole state of the cluster, and was withdrawn (use 1.9.3 or a later patch release)", ""},
+		"bad for the servers":                {"1.8.4", "1.7.1", "1.7.1 is a bad release", ""},
+		"bad and too old":                    {"1.10.5", "1.4.0", "1.4.0 is a bad release", ""},
+		"too old for the servers":            {"1.9.3", "1.5.17", "s1: this server runs 1.9.3, and servers of 1.9 and later turn away clients before 1.6", ""},
+		"as old as the servers still take":   {"1.10.5", "1.6.0", "", ""},
+		"old, and so are the servers":        {"1.8.4", "1.5.17", "", ""},
+		"with a fault that a patch repaired": {"1.6.10", "1.5.4", "", "1.5.4 has a known fault"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, _ := replacing()
+			for i := range 3 {
+				s.Hosts[i].VersionRunning = version(test.servers)
+			}
+			r := NewReplacement(s, version(test.target), ReplaceOptions{New: []string{"h1"}, Old: []string{"c1"}, From: "c1"})
+			problems, warnings := Words(r.Problems), Words(r.Warnings)
+			if want := test.problem == ""; (r.Verdict() == VerdictChanges) != want || !strings.Contains(problems, test.problem) {
+				t.Errorf("verdict %s, problems %q, want %q", r.Verdict(), problems, test.problem)
+			}
+			if !strings.Contains(warnings, test.warning) {
+				t.Errorf("warnings %q, want %q", warnings, test.warning)
+			}
+		})
+	}
+}
+
+// A release that is bad is no reason against giving up old clients beside new ones that run it already.
+func TestReplacementOfABadReleaseThatRuns(t *testing.T) {
+	s, _ := replacing()
+	for i := range s.Hosts[:5] {
+		s.Hosts[i].VersionRunning = version("1.9.2")
+	}
+	r := NewReplacement(s, version("1.9.2"), ReplaceOptions{New: []string{"c2"}, Old: []string{"c1"}, From: "c1"})
+	if r.Verdict() != VerdictChanges {
+		t.Errorf("verdict %s: %s", r.Verdict(), Words(r.Problems))
 	}
 }

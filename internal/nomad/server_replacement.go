@@ -219,7 +219,7 @@ func (r *serverReplacer) asUpgrade() {
 			r.Problems = append(r.Problems, problem)
 		}
 	}
-	r.p.release()
+	r.ofRelease(r.Target, r.New)
 	r.p.unreachable(survey)
 	r.p.inventory(survey)
 	r.p.oldClients(survey)

@@ -75,6 +75,7 @@ func TestServerReplacementRefuses(t *testing.T) {
 		"a client among new": {func(_ *Survey, o *ServerReplaceOptions) { o.New[0] = "c1" }, "c1: this host is a client"},
 		"a downgrade":        {func(s *Survey, _ *ServerReplaceOptions) { s.Hosts[0].VersionRunning = version("1.11.2") }, "s1: runs 1.11.2, which is newer than 1.11.0"},
 		"a long way":         {func(s *Survey, _ *ServerReplaceOptions) { s.Hosts[0].VersionRunning = version("1.7.3") }, "s1: 1.7.3 to 1.11.0 spans 4 minor versions"},
+		"another edition":    {func(s *Survey, _ *ServerReplaceOptions) { s.Hosts[0].VersionRunning = version("1.10.5+ent") }, "s1: runs the enterprise edition (ent) and the new binary is the community edition"},
 		"raft protocol 2":    {func(s *Survey, _ *ServerReplaceOptions) { s.Hosts[0].RaftProtocol = 2 }, "s1: uses raft protocol 2"},
 		"no leader":          {func(s *Survey, _ *ServerReplaceOptions) { s.Hosts[2].Leader = false }, "no server says that it leads"},
 		"a server elsewhere": {func(s *Survey, _ *ServerReplaceOptions) { s.Hosts = s.Hosts[1:] }, "not in the inventory"},
@@ -99,6 +100,22 @@ func TestServerReplacementRefuses(t *testing.T) {
 				t.Errorf("verdict %s, problems:\n%s\nwant %q", r.Verdict(), strings.ReplaceAll(words, "; ", "\n"), test.want)
 			}
 		})
+	}
+}
+
+func TestServerReplacementByABadRelease(t *testing.T) {
+	tests := map[string]struct{ from, target string }{
+		"withdrawn": {"1.9.1", "1.9.2"}, "crashes old servers": {"1.3.9", "1.4.0"}, "also where the old ones run it": {"1.7.0", "1.7.0"},
+	}
+	for name, test := range tests {
+		s, options := replacing()
+		for i := range s.Hosts[:5] {
+			s.Hosts[i].VersionRunning, s.Hosts[i].VersionDisk = version(test.from), version(test.from)
+		}
+		r := NewServerReplacement(s, version(test.target), options)
+		if words := Words(r.Problems); r.Verdict() != VerdictRefused || !strings.Contains(words, test.target+" is a bad release") {
+			t.Errorf("%s: verdict %s: %s", name, r.Verdict(), words)
+		}
 	}
 }
 
