@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
@@ -91,41 +90,6 @@ func (c *cluster) proof(ctx context.Context, overview nomad.Overview, target nom
 		}
 		overview = c.overview(ctx, c.lookAfresh(ctx), target)
 	}
-}
-
-// lookAfresh looks at all hosts, whatever is known of them.
-func (c *cluster) lookAfresh(ctx context.Context) nomad.Survey {
-	names := c.call.Fleet.Names("all")
-	survey := nomad.Survey{Unreachable: map[string]nomad.LookFailure{}, Addresses: map[string]string{}}
-	c.each(names, func(name string) {
-		facts, err := c.look(ctx, name)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if err != nil {
-			survey.Unreachable[name] = lookFailure(err)
-			return
-		}
-		c.looked[name] = facts
-		survey.Hosts = append(survey.Hosts, facts)
-	})
-	for name := range survey.Unreachable {
-		survey.Addresses[name] = c.variable(name, "ansible_host")
-	}
-	return survey
-}
-
-// each does something for hosts, some at the same time.
-func (c *cluster) each(names []string, do func(name string)) {
-	slots := make(chan struct{}, surveyAtOnce)
-	var group sync.WaitGroup
-	for _, name := range names {
-		group.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			do(name)
-		})
-	}
-	group.Wait()
 }
 
 // overview asks everybody who has something to say, and judges the answers.

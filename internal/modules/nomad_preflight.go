@@ -4,11 +4,8 @@ package modules
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 
 	"drover/internal/nomad"
 	"drover/internal/release"
@@ -142,97 +139,6 @@ func (c *cluster) noRoom(ctx context.Context, facts nomad.HostFacts, target noma
 		return err
 	}
 	return nil
-}
-
-// surveyAtOnce bounds how many hosts are looked at together.
-const surveyAtOnce = 32
-
-// survey collects what is known of all hosts of the inventory and of their cluster.
-func (c *cluster) survey(ctx context.Context) nomad.Survey {
-	survey := c.lookAtAll(ctx)
-	c.askCluster(ctx, &survey)
-	return survey
-}
-
-// lookAtAll collects what is known of all hosts of the inventory and looks at those that nobody has looked at.
-func (c *cluster) lookAtAll(ctx context.Context) nomad.Survey {
-	survey := nomad.Survey{Unreachable: map[string]nomad.LookFailure{}, Addresses: map[string]string{}}
-	elsewhere := c.call.Args.Strings("elsewhere")
-	names := slices.DeleteFunc(c.call.Fleet.Names("all"), func(name string) bool { return slices.Contains(elsewhere, name) })
-	found := make([]nomad.HostFacts, len(names))
-	reasons := make([]nomad.LookFailure, len(names))
-	var unknown []string
-	slots := make(chan struct{}, surveyAtOnce)
-	var group sync.WaitGroup
-	for i, name := range names {
-		facts, ok := c.ownFacts(name)
-		if ok {
-			found[i] = facts
-			continue
-		}
-		unknown = append(unknown, name)
-		group.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			var err error
-			if found[i], err = c.look(ctx, name); err != nil {
-				reasons[i] = lookFailure(err)
-				return
-			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.looked[name] = found[i]
-			c.call.Run.Sightings.note(name, found[i])
-		})
-	}
-	if len(unknown) > 0 {
-		c.call.Say("looking at %s", someOf(unknown))
-	}
-	group.Wait()
-	for i, name := range names {
-		if reasons[i].Kind != "" {
-			survey.Unreachable[name] = reasons[i]
-			if address := c.variable(name, "ansible_host"); address != "" {
-				survey.Addresses[name] = address
-			}
-			continue
-		}
-		survey.Hosts = append(survey.Hosts, found[i])
-	}
-	return survey
-}
-
-// someOf names a few hosts, and how many more there are.
-func someOf(names []string) string {
-	const shown = 5
-	if len(names) <= shown {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
-}
-
-// lookFailure says what kind of failure a look at a host met, without the host's name, for a place that names the host.
-func lookFailure(err error) nomad.LookFailure {
-	failure := nomad.LookFailure{Kind: ObstacleOther, Text: err.Error()}
-	var lost *Unreachable
-	if errors.As(err, &lost) {
-		failure.Kind, failure.Text = ObstacleUnreachable, lost.Err.Error()
-	}
-	var refused *wire.Error
-	if errors.As(err, &refused) {
-		failure.Remedy = refused.Hint
-		if refused.Kind == wire.KindLocked {
-			failure.Kind, failure.Remedy = ObstacleLocked, "wait until that run has ended"
-		}
-		if refused.Hint != "" {
-			failure.Text = strings.TrimSuffix(failure.Text, " ("+refused.Hint+")")
-		}
-	}
-	if o := obstacleOf(err); o != nil {
-		failure.Kind, failure.Remedy = o.Kind, o.Remedy
-		failure.Text = strings.TrimSuffix(failure.Text, ": "+o.Remedy)
-	}
-	return failure
 }
 
 // awaitElection gives servers that have just lost their leader the time to elect another, as after a crash, or after a run that was killed when it
