@@ -4,6 +4,7 @@ package modules
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ type fakeDrain struct {
 	// stuck drains never move an allocation.
 	stuck    bool
 	requests []map[string]any
+	purges   int // requests to forget the node
 }
 
 func fakeAlloc(name, kind string) map[string]any {
@@ -65,6 +67,9 @@ func (c *fakeCluster) drainAPI(w http.ResponseWriter, r *http.Request) bool {
 		var body map[string]any
 		_ = json.NewDecoder(r.Body).Decode(&body)
 		d.update(body)
+		answer(w, map[string]any{"NodeModifyIndex": 1})
+	case "purge":
+		d.purges++
 		answer(w, map[string]any{"NodeModifyIndex": 1})
 	default:
 		node := map[string]any{
@@ -160,6 +165,37 @@ func TestNomadDrainLeavesSystemJobs(t *testing.T) {
 	d.allocs[0]["ClientStatus"] = "running"
 	if _, err := c.do(t.Context(), "c1", "nomad_stop", nil); err == nil || !strings.Contains(err.Error(), "1 allocations are left on the client (log.all[0])") {
 		t.Errorf("stop with an allocation left: %v", err)
+	}
+}
+
+// What Nomad is told to do with the allocations is what the task says, and without a word nothing is stopped by force.
+func TestNomadDrainSpec(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		args map[string]any
+		want map[string]any
+	}{
+		"nothing said":         {nil, map[string]any{"Deadline": 0.0, "IgnoreSystemJobs": false}},
+		"a deadline":           {map[string]any{"deadline": "1m"}, map[string]any{"Deadline": float64(time.Minute), "IgnoreSystemJobs": false}},
+		"a deadline in seconds": {map[string]any{"deadline": 90.0}, map[string]any{"Deadline": float64(90 * time.Second), "IgnoreSystemJobs": false}},
+		"system jobs stay":     {map[string]any{"ignore_system_jobs": true}, map[string]any{"Deadline": 0.0, "IgnoreSystemJobs": true}},
+		"both":                 {map[string]any{"deadline": "1m", "ignore_system_jobs": true}, map[string]any{"Deadline": float64(time.Minute), "IgnoreSystemJobs": true}},
+		"by force":             {map[string]any{"force": true}, map[string]any{"Deadline": -1.0, "IgnoreSystemJobs": false}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, d := withDrains(t)
+			args := map[string]any{"state": "drained"}
+			maps.Copy(args, test.args)
+			c.must("c1", "nomad_drain", args)
+			if len(d.requests) != 1 {
+				t.Fatalf("%d requests: %v", len(d.requests), d.requests)
+			}
+			if diff := cmp.Diff(test.want, d.requests[0]["DrainSpec"]); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
@@ -299,4 +335,43 @@ func TestNomadStop(t *testing.T) {
 func (d *fakeDrain) emptied(c *fakeCluster, left ...wire.AllocProcess) {
 	d.eligibility, d.allocs = nomad.Ineligible, nil
 	c.agent("c1").process = left
+}
+
+// The servers are told to forget a node only where the task says so, and never by a check.
+func TestNomadStopPurges(t *testing.T) {
+	tests := map[string]struct {
+		args  map[string]any
+		check bool
+		want  int
+	}{
+		"nothing said":       {nil, false, 0},
+		"purge: false":       {map[string]any{"purge": false}, false, 0},
+		"purge: true":        {map[string]any{"purge": true}, false, 1},
+		"purge: true, check": {map[string]any{"purge": true}, true, 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, d := withDrains(t)
+			d.emptied(c)
+			c.check = test.check
+			result := c.must("c1", "nomad_stop", test.args)
+			if d.purges != test.want {
+				t.Errorf("%d requests to purge, want %d", d.purges, test.want)
+			}
+			if says := strings.Contains(result.Message, "forg"); says != (test.args["purge"] == true) {
+				t.Errorf("it says %q", result.Message)
+			}
+		})
+	}
+}
+
+// A client that is refused is not forgotten either: its node is what the servers know of its allocations.
+func TestNomadStopPurgesNoneThatIsRefused(t *testing.T) {
+	t.Parallel()
+	c, d := withDrains(t)
+	d.eligibility = nomad.Ineligible
+	if _, err := c.do(t.Context(), "c1", "nomad_stop", map[string]any{"purge": true}); err == nil || d.purges > 0 {
+		t.Errorf("error %v, %d requests to purge", err, d.purges)
+	}
 }

@@ -27,6 +27,7 @@ import (
 // fakeCluster is a Nomad cluster in memory: each agent answers HTTP over pipes, as fakeHost's tunnel.
 type fakeCluster struct {
 	interrupted <-chan struct{}
+	check       bool // calls are those of --check
 	t           *testing.T
 	mu          sync.Mutex
 	agents      []*fakeAgent
@@ -149,7 +150,7 @@ func (c *fakeCluster) do(ctx context.Context, host, module string, args map[stri
 		c.t.Fatal(err)
 	}
 	call := &Call{
-		Name: host, Args: decoded, Fleet: c, Become: true, Run: c.run, Interrupted: c.interrupted,
+		Name: host, Args: decoded, Fleet: c, Become: true, Run: c.run, Interrupted: c.interrupted, Check: c.check,
 		Say: func(format string, args ...any) {
 			c.mu.Lock()
 			defer c.mu.Unlock()

@@ -57,6 +57,10 @@ func nomadStop(ctx context.Context, call *Call) (*Result, error) {
 		return nil, fmt.Errorf("%s: stop %s for good: %w", call.Name, facts.Unit, err)
 	}
 	result := &Result{Changed: reply.Changed, Message: "the agent is stopped, and " + facts.Unit + " is disabled"}
+	forgotten := ", and the servers have forgotten its node"
+	if call.Check {
+		result.Message, forgotten = "would see that the agent is stopped, and "+facts.Unit+" disabled", ", and let the servers forget its node"
+	}
 	if call.Args.Bool("purge") && facts.NodeID != "" {
 		purged, err := c.purge(ctx, facts)
 		if err != nil {
@@ -64,7 +68,7 @@ func nomadStop(ctx context.Context, call *Call) (*Result, error) {
 		}
 		if purged {
 			result.Changed = true
-			result.Message += ", and the servers have forgotten its node"
+			result.Message += forgotten
 		}
 	}
 	return result, nil
