@@ -175,12 +175,12 @@ func TestNomadDrainSpec(t *testing.T) {
 		args map[string]any
 		want map[string]any
 	}{
-		"nothing said":         {nil, map[string]any{"Deadline": 0.0, "IgnoreSystemJobs": false}},
-		"a deadline":           {map[string]any{"deadline": "1m"}, map[string]any{"Deadline": float64(time.Minute), "IgnoreSystemJobs": false}},
+		"nothing said":          {nil, map[string]any{"Deadline": 0.0, "IgnoreSystemJobs": false}},
+		"a deadline":            {map[string]any{"deadline": "1m"}, map[string]any{"Deadline": float64(time.Minute), "IgnoreSystemJobs": false}},
 		"a deadline in seconds": {map[string]any{"deadline": 90.0}, map[string]any{"Deadline": float64(90 * time.Second), "IgnoreSystemJobs": false}},
-		"system jobs stay":     {map[string]any{"ignore_system_jobs": true}, map[string]any{"Deadline": 0.0, "IgnoreSystemJobs": true}},
-		"both":                 {map[string]any{"deadline": "1m", "ignore_system_jobs": true}, map[string]any{"Deadline": float64(time.Minute), "IgnoreSystemJobs": true}},
-		"by force":             {map[string]any{"force": true}, map[string]any{"Deadline": -1.0, "IgnoreSystemJobs": false}},
+		"system jobs stay":      {map[string]any{"ignore_system_jobs": true}, map[string]any{"Deadline": 0.0, "IgnoreSystemJobs": true}},
+		"both":                  {map[string]any{"deadline": "1m", "ignore_system_jobs": true}, map[string]any{"Deadline": float64(time.Minute), "IgnoreSystemJobs": true}},
+		"by force":              {map[string]any{"force": true}, map[string]any{"Deadline": -1.0, "IgnoreSystemJobs": false}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
