@@ -117,29 +117,20 @@ func (v Value) as(kind Kind) Value {
 }
 
 // hcl writes the value for HCL1.
-func (v Value) hcl() string {
-	switch v.Kind {
-	case String:
-		return quoteHCL(v.Text)
-	case List:
-		quoted := make([]string, len(v.List))
-		for i, text := range v.List {
-			quoted[i] = quoteHCL(text)
-		}
-		return "[" + strings.Join(quoted, ", ") + "]"
-	}
-	return v.Text
-}
+func (v Value) hcl() string { return v.written(quoteHCL) }
 
 // json writes the value for JSON.
-func (v Value) json() string {
+func (v Value) json() string { return v.written(quoteJSON) }
+
+// written spells the value in a language that differs from the other in its quoting only.
+func (v Value) written(quote func(string) string) string {
 	switch v.Kind {
 	case String:
-		return quoteJSON(v.Text)
+		return quote(v.Text)
 	case List:
 		quoted := make([]string, len(v.List))
 		for i, text := range v.List {
-			quoted[i] = quoteJSON(text)
+			quoted[i] = quote(text)
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
 	}

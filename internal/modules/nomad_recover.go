@@ -159,7 +159,7 @@ func (c *cluster) with(call *Call) *cluster {
 
 // finishEarlier lets go on what waits on the hosts since an earlier recovery, and waits for it.
 func (r *recovery) finishEarlier(ctx context.Context) error {
-	return r.together(r.call.Args.Strings("hosts"), func(name string) error {
+	return together(r.call.Args.Strings("hosts"), func(name string) error {
 		host, err := r.host(ctx, name)
 		if err != nil {
 			return nil //nolint:nilerr // what cannot be reached is said with everything else
@@ -185,12 +185,12 @@ func (r *recovery) say(format string, args ...any) {
 	r.voice.say(fmt.Sprintf(format, args...))
 }
 
-// together does something for all hosts at the same time, and joins what went wrong.
-func (r *recovery) together(names []string, do func(name string) error) error {
-	failures := make([]error, len(names))
+// together does something for all at the same time, and joins what went wrong.
+func together[T any](all []T, do func(T) error) error {
+	failures := make([]error, len(all))
 	var group sync.WaitGroup
-	for i, name := range names {
-		group.Go(func() { failures[i] = do(name) })
+	for i, one := range all {
+		group.Go(func() { failures[i] = do(one) })
 	}
 	group.Wait()
 	return joined(failures)
@@ -208,17 +208,6 @@ func joined(failures []error) error {
 		return nil
 	}
 	return fmt.Errorf("%s", strings.Join(lines, "\n"))
-}
-
-// each does something for all survivors at the same time.
-func (r *recovery) each(do func(s *survivor) error) error {
-	failures := make([]error, len(r.survivors))
-	var group sync.WaitGroup
-	for i, s := range r.survivors {
-		group.Go(func() { failures[i] = do(s) })
-	}
-	group.Wait()
-	return joined(failures)
 }
 
 // request fills in what happens on each host, and remembers the jobs.
@@ -300,7 +289,7 @@ func (r *recovery) proven(ctx context.Context) (*Result, error) {
 // result closes the records on the hosts and says what has become.
 func (r *recovery) result(ctx context.Context, leader string, changed bool) (*Result, error) {
 	backups := expression.NewMap()
-	err := r.each(func(s *survivor) error {
+	err := together(r.survivors, func(s *survivor) error {
 		if r.call.Check {
 			return nil
 		}

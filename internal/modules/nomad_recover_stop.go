@@ -28,7 +28,7 @@ func (r *recovery) stopAll(ctx context.Context) error {
 			at[s] = i
 		}
 		prepared := time.Now()
-		if err := r.each(func(s *survivor) (err error) {
+		if err := together(r.survivors, func(s *survivor) (err error) {
 			permissions[at[s]], err = s.open(ctx)
 			return err
 		}); err != nil {
@@ -48,7 +48,7 @@ func (r *recovery) stopAll(ctx context.Context) error {
 
 // commitAll gives the word to stop. Where a host does not follow, the others are started again as they were.
 func (r *recovery) commitAll(ctx context.Context, permissions []wire.SwapPrepareResult, at map[*survivor]int, prepared time.Time) error {
-	failed := r.each(func(s *survivor) (err error) {
+	failed := together(r.survivors, func(s *survivor) (err error) {
 		s.outcome, err = s.commit(ctx, permissions[at[s]], prepared)
 		switch {
 		case errors.Is(err, errPermissionOld):
@@ -66,7 +66,7 @@ func (r *recovery) commitAll(ctx context.Context, permissions []wire.SwapPrepare
 	if failed == nil {
 		return nil
 	}
-	back := r.each(func(s *survivor) error {
+	back := together(r.survivors, func(s *survivor) error {
 		if !s.outcome.Paused {
 			return nil
 		}
@@ -104,7 +104,7 @@ func (s *survivor) goOn(ctx context.Context) error {
 // startAll starts all survivors together.
 func (r *recovery) startAll(ctx context.Context) error {
 	r.say("stopped and copied; starting %s", survivorsOf(len(r.survivors)))
-	if err := r.each(func(s *survivor) error { return s.goOn(ctx) }); err != nil {
+	if err := together(r.survivors, func(s *survivor) error { return s.goOn(ctx) }); err != nil {
 		return fmt.Errorf("not all survivors came up with the new raft configuration: %w; run again when the reason is removed", err)
 	}
 	return nil
@@ -129,7 +129,7 @@ func (r *recovery) recovered(ctx context.Context) nomad.RecoveredEvidence {
 	for i, s := range r.survivors {
 		at[s] = i
 	}
-	_ = r.each(func(s *survivor) error {
+	_ = together(r.survivors, func(s *survivor) error {
 		i := at[s]
 		seen.Answers[i] = s.askAgain(ctx)
 		peers, err := readOptional(ctx, s.call.Host, peersFile(s.facts))
