@@ -130,10 +130,8 @@ func (in *installation) result(message string) *Result {
 
 func (in *installation) configFiles() []string {
 	paths := []string{}
-	for _, f := range in.files {
-		if f.config {
-			paths = append(paths, f.path)
-		}
+	for _, f := range in.configuration() {
+		paths = append(paths, f.path)
 	}
 	return paths
 }
@@ -195,11 +193,8 @@ func orNone(text string) string {
 // differing are the configuration files of the host that are not as this installation has them.
 func (in *installation) differing(ctx context.Context) ([]string, error) {
 	var names []string
-	for _, f := range in.files {
-		if !f.config {
-			continue
-		}
-		same, err := in.holds(ctx, f)
+	for _, f := range in.configuration() {
+		same, err := in.holds(ctx, *f)
 		if err != nil {
 			return nil, err
 		}

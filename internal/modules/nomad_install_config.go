@@ -132,16 +132,32 @@ func (in *installation) ownAddress(ctx context.Context, theirs string) (string, 
 	return "", fmt.Errorf("%s has %d addresses (%s), and which of them stands there is not known: say it with set, or give config", in.call.Name, len(all), strings.Join(all, ", "))
 }
 
+// configuration is those of the files that Nomad reads as its configuration; what is changed in them is changed in the installation.
+func (in *installation) configuration() []*installFile {
+	var files []*installFile
+	for i := range in.files {
+		if in.files[i].config {
+			files = append(files, &in.files[i])
+		}
+	}
+	return files
+}
+
+// parsed is the content of a configuration file.
+func (f *installFile) parsed() (*agentconfig.File, error) {
+	parsed, err := agentconfig.Parse(f.content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	return parsed, nil
+}
+
 // eachText edits the text at a key in every configuration file that sets it.
 func (in *installation) eachText(key agentconfig.Path, edit func(string) (string, error)) error {
-	for i := range in.files {
-		f := &in.files[i]
-		if !f.config {
-			continue
-		}
-		parsed, err := agentconfig.Parse(f.content)
+	for _, f := range in.configuration() {
+		parsed, err := f.parsed()
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.path, err)
+			return err
 		}
 		entry, found := parsed.Last(key)
 		if !found || entry.Value.Kind != agentconfig.String {
@@ -178,11 +194,7 @@ func (in *installation) applySet() error {
 }
 
 func (in *installation) unset(key agentconfig.Path) error {
-	for i := range in.files {
-		f := &in.files[i]
-		if !f.config {
-			continue
-		}
+	for _, f := range in.configuration() {
 		var err error
 		if f.content, err = agentconfig.Unset(f.content, key); err != nil {
 			return fmt.Errorf("%s: %w", f.path, err)
@@ -197,14 +209,10 @@ func (in *installation) set(key agentconfig.Path, value any) error {
 		return err
 	}
 	best, into := -1, (*installFile)(nil)
-	for i := range in.files {
-		f := &in.files[i]
-		if !f.config {
-			continue
-		}
-		parsed, err := agentconfig.Parse(f.content)
+	for _, f := range in.configuration() {
+		parsed, err := f.parsed()
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.path, err)
+			return err
 		}
 		nearness := 0
 		if slices.ContainsFunc(parsed.Entries(), func(e agentconfig.Entry) bool { return len(key) > 1 && e.Path[0] == key[0] }) {
@@ -229,13 +237,10 @@ func (in *installation) set(key agentconfig.Path, value any) error {
 // text is what the configuration says at a key, as the last file has it that does not leave it empty.
 func (in *installation) text(key ...string) (string, error) {
 	found := ""
-	for _, f := range in.files {
-		if !f.config {
-			continue
-		}
-		parsed, err := agentconfig.Parse(f.content)
+	for _, f := range in.configuration() {
+		parsed, err := f.parsed()
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", f.path, err)
+			return "", err
 		}
 		if entry, ok := parsed.Last(key); ok && entry.Value.Text != "" {
 			found = entry.Value.Text

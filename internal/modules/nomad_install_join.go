@@ -22,10 +22,8 @@ func (in *installation) joinServers() error {
 		joining = append(joining, in.joinAddress(name))
 	}
 	var sources []agentconfig.Source
-	for _, f := range in.files {
-		if f.config {
-			sources = append(sources, agentconfig.Source{Path: f.path, Text: f.content})
-		}
+	for _, f := range in.configuration() {
+		sources = append(sources, agentconfig.Source{Path: f.path, Text: f.content})
 	}
 	edits, err := nomad.ExtendJoins(sources, joining)
 	if err != nil {
