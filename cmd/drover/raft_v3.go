@@ -16,6 +16,7 @@ type raftFlags struct {
 	playFlags
 	binaryFlags
 	down         []string
+	notes        []string
 	skipMinors   bool
 	signal       stopSignal
 	leave        bool
@@ -60,6 +61,7 @@ func (r *raftFlags) register(c *cobra.Command) {
 	flags := c.Flags()
 	flags.BoolVar(&r.replacePeers, "replace-peers-json", false, "move a peers.json that somebody has left aside (single server)")
 	flags.StringVar(&r.rpcAddress, "rpc-address", "", "`HOST:PORT` by which raft knows a single server that cannot be asked, where its configuration does not show it")
+	flags.StringSliceVar(&r.notes, "accept-note", nil, "with --to: go on although this upgrade `NOTE` of Nomad, by the id that the plan names, speaks against it; may be given more than once")
 	flags.BoolVar(&r.skipMinors, "allow-unsupported-skip", false, "with --to: go over more than two minor versions at once, which Nomad does not support")
 	flags.BoolVar(&r.leave, "allow-leave", false, "where no signal is safe: let a server leave raft when it stops")
 	c.MarkFlagsMutuallyExclusive("check", "yes")
@@ -96,13 +98,14 @@ func (r *raftFlags) vars() (*expression.Map, error) {
 		if vars, err = r.binaryFlags.vars(); err != nil {
 			return nil, err
 		}
-	} else if r.binary+r.binaryDir+r.mirror+r.releaseKey != "" || r.skipMinors {
-		return nil, usageError("--binary, --binary-dir, --mirror, --release-key and --allow-unsupported-skip are for another version: say which with --to")
+	} else if r.binary+r.binaryDir+r.mirror+r.releaseKey != "" || r.skipMinors || len(r.notes) > 0 {
+		return nil, usageError("--binary, --binary-dir, --mirror, --release-key, --accept-note and --allow-unsupported-skip are for another version: say which with --to")
 	}
 	vars.Set("allow_unsupported_skip", r.skipMinors)
 	vars.Set("stop_signal", string(r.signal))
 	vars.Set("allow_leave", r.leave)
 	vars.Set("accept_down", expression.FromGo(r.down))
+	vars.Set("accept_notes", expression.FromGo(r.notes))
 	vars.Set("replace_peers_json", r.replacePeers)
 	vars.Set("rpc_address", r.rpcAddress)
 	return vars, nil

@@ -33,10 +33,11 @@ func newRecoverCommand(s streams) *cobra.Command {
 the servers that are left (--limit, or the inventory's group "` + survivorsGroup + `") a cluster of their own. It works without any API.
 
 It shows the new raft configuration, how far each survivor is as far as that can be seen, and what may be lost, and asks. Then all
-survivors are stopped together, server/ is copied on each, each gets the same peers.json, and they are started together. It ends when
-one leads, raft's configuration is exactly the survivors and the jobs are there.
+survivors are stopped together, server/ is copied on each, each gets the same peers.json (and raft_protocol = 3, where its
+configuration leads to 2), and they are started together. It ends when one leads, raft's configuration is exactly the survivors and the
+jobs are there.
 
-It refuses while a server leads, while a server runs or answers that is not among the survivors, and below raft protocol 3.
+It refuses while a server leads, and while a server runs or answers that is not among the survivors.
 Run again, it finishes what was interrupted. It is the ready playbook "recover" (drover playbook show recover).`,
 		Example: `  drover recover -i hosts.ini --limit s1,s2 --check
   drover recover -i hosts.ini --limit s1,s2`,

@@ -26,7 +26,6 @@ func nomadRaftProtocolModule() Module {
 		Args: append(raftArgs(),
 			Arg{Name: "mode", Kind: String, Required: true, Choices: []string{nomad.RaftModeSingle, nomad.RaftModeRolling}, Doc: "Whether it is the only server of its cluster; what contradicts it is refused."},
 			Arg{Name: "allow_leave", Kind: Boolean, Default: false, Doc: "As for nomad_swap."},
-			Arg{Name: "accept_down", Kind: List, Doc: "Servers that may be dead, by name; the others must still be a majority."},
 			Arg{Name: "timeout", Kind: Duration, Default: "5m", Doc: "How long to wait for the right moment to stop the server, and then until it is well."},
 		),
 		Check: CheckFull,
@@ -48,6 +47,7 @@ func raftArgs() []Arg {
 		{Name: "replace_peers_json", Kind: Boolean, Default: false, Doc: "Move a peers.json of unknown origin aside."},
 		{Name: "rpc_address", Kind: String, Doc: "The address (HOST:PORT) by which raft knows a server that cannot be asked, where its configuration does not show it."},
 		{Name: "stop_signal", Kind: String, Choices: []string{"KILL"}, Doc: "As for nomad_swap."},
+		{Name: "accept_down", Kind: List, Doc: "Servers of a cluster of several that may be dead, by name, raft id or address; the others must still be a majority while one of them is stopped."},
 		{Name: "allow_unsupported_skip", Kind: Boolean, Default: false, Doc: "Accept more than two minor versions at once."},
 	}
 }
@@ -55,6 +55,7 @@ func raftArgs() []Arg {
 func raftOptions(call *Call) (nomad.RaftOptions, error) {
 	options := nomad.RaftOptions{
 		ReplacePeers: call.Args.Bool("replace_peers_json"), StopSignal: call.Args.String("stop_signal"),
+		Down: call.Args.Strings("accept_down"), AcceptNotes: call.Args.Strings("accept_notes"),
 		VersionOptions: nomad.VersionOptions{AllowUnsupportedSkip: call.Args.Bool("allow_unsupported_skip")},
 	}
 	var err error

@@ -17,7 +17,10 @@ func nomadRaftCheckModule() Module {
 		Short: "Say how a cluster gets to raft protocol 3, and everything that stands in the way",
 		Doc: "Run once. Looks at every server of the inventory, touches none, and chooses from raft's configuration whether the cluster is migrated as a single server or in turn. " +
 			"The result holds the plan: for each server its protocol, its id in raft and its node id, the lines of the configuration that change, and the pauses to expect. All problems are named, not only the first. " + unitDoc,
-		Args: append(raftArgs(), Arg{Name: "hosts", Kind: List, Doc: "Plan only these hosts. Without it: all."}),
+		Args: append(raftArgs(),
+			Arg{Name: "accept_notes", Kind: List, Doc: "With a version: upgrade notes of Nomad that do not stop it, by the ids that the plan names."},
+			Arg{Name: "hosts", Kind: List, Doc: "Plan only these hosts. Without it: all."},
+		),
 		// It reaches every host through the fleet, and no one host may be needed for that.
 		Local: true,
 		Check: CheckReads,

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,6 +86,12 @@ func (l *raftLook) configuration(ctx context.Context, target nomad.Version) erro
 		e.EditProblem = err.Error()
 		return nil
 	}
+	// While the agent does not run nobody has put the values in: one of them may be -raft-protocol=2, which no file can overrule.
+	if hidden := variablesIn(l.argv); len(hidden) > 0 && e.Facts.Unfinished == "" {
+		e.EditProblem = fmt.Sprintf("ExecStart of %s holds %s, and the agent does not run, so that the flags it would start with cannot be seen: write them into ExecStart instead, and run again",
+			e.Facts.Unit, strings.Join(hidden, " and "))
+		return nil
+	}
 	if !nomad.WantsRaftSetting(e.Protocols, e.After(target)) {
 		return nil
 	}
@@ -96,6 +103,21 @@ func (l *raftLook) configuration(ctx context.Context, target nomad.Version) erro
 		e.EditProblem = err.Error()
 	}
 	return nil
+}
+
+var systemdVariable = regexp.MustCompile(`\$(\$|\{\w+\}|\w+)`)
+
+// variablesIn are those of a command line that systemd would put values in for; $$ is a dollar sign (systemd.service(5)).
+func variablesIn(argv []string) []string {
+	var names []string
+	for _, argument := range argv {
+		for _, name := range systemdVariable.FindAllString(argument, -1) {
+			if name != "$$" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // text is what decides about a key that holds text; "" where nobody sets it.
@@ -212,7 +234,8 @@ func (l *raftLook) others(ctx context.Context) {
 		e.Others = append(e.Others, fmt.Sprintf("its configuration has bootstrap_expect = %d", expect))
 	}
 	own := append(l.hostAddresses(ctx), "127.0.0.1", "::1", "localhost")
-	for name, address := range l.gossip(ctx) {
+	recorded := l.gossip(ctx)
+	for name, address := range recorded {
 		host, _, err := net.SplitHostPort(address)
 		if err == nil && !slices.Contains(own, host) && strings.HasSuffix(name, "."+e.Facts.Region) {
 			e.Others = append(e.Others, fmt.Sprintf("gossip knew %s at %s as alive when it was stopped", name, address))
@@ -235,5 +258,24 @@ func (l *raftLook) others(ctx context.Context) {
 			}
 		}
 	}
+	l.status(ctx)
 	slices.Sort(e.Others)
+	e.Sole = len(recorded) > 0 && len(e.Others) == 0
+}
+
+// status asks an agent that runs and says nothing of itself what needs no token: whom it follows, and whom raft's configuration has.
+func (l *raftLook) status(ctx context.Context) {
+	e := l.evidence
+	if !e.Facts.Running || e.Facts.Answers || e.Facts.API.Address == "" {
+		return
+	}
+	client, err := l.connect(ctx, e.Facts.Host)
+	if err != nil {
+		return
+	}
+	leader, peers := nomad.AskStatus(ctx, client)
+	e.Leads = leader
+	if len(peers) > 1 {
+		e.Others = append(e.Others, "raft's configuration has the servers "+strings.Join(peers, ", "))
+	}
 }

@@ -153,13 +153,18 @@ func (m *migration) stopToRoll(ctx context.Context) (wire.SwapOutcome, error) {
 	if err := m.request(); err != nil {
 		return wire.SwapOutcome{}, err
 	}
+	m.turn()
+	return m.stopServer(ctx)
+}
+
+// turn is what a stop in turn has beyond any other: the host waits for the others to let its server go, and the leader comes last.
+func (m *migration) turn() {
 	// A client that is away for so long is called down, and loses its allocations. It is started at once, and the leader's reconciliation
 	// takes over its id: later, and with a vote less until then, but without a gap.
 	if !m.facts.Client {
 		m.prepare.PauseMS = raftPause.Milliseconds()
 	}
 	m.guard = m.leadsTooEarly
-	return m.stopServer(ctx)
 }
 
 // leadsTooEarly keeps the leader for the last: after its stop a server of protocol 3 leads, and cannot let go of those that raft knows by
@@ -288,6 +293,23 @@ func (m *migration) awaitRolled(ctx context.Context, outcome wire.SwapOutcome, s
 	}
 }
 
+// membersElsewhere asks another server that answers what gossip knows, or says why none tells.
+func (m *migration) membersElsewhere(ctx context.Context, answers []nomad.Answer) (members []nomad.Member, why string) {
+	why = "none answers"
+	others := slices.DeleteFunc(slices.Clone(answers), func(a nomad.Answer) bool { return a.Host == m.call.Name || a.Error != "" })
+	for _, other := range others {
+		client, err := m.connect(ctx, other.Host)
+		if err == nil {
+			members, err = nomad.AskMembers(ctx, client, m.facts.Region)
+		}
+		if err == nil {
+			return members, ""
+		}
+		why = other.Host + ": " + err.Error()
+	}
+	return nil, why
+}
+
 // missingRolled asks the server, the leader and all others.
 func (m *migration) missingRolled(ctx context.Context) []nomad.Problem {
 	facts, err := m.lookAtOwn(ctx)
@@ -311,6 +333,7 @@ func (m *migration) missingRolled(ctx context.Context) []nomad.Problem {
 		m.record.Reached = leader.Raft.Commit
 	}
 	evidence.Reached = m.record.Reached
+	evidence.Members, evidence.Gossip = m.membersElsewhere(ctx, answers)
 	if problems := nomad.Rolled(evidence); len(problems) > 0 || !evidence.Everybody() {
 		return problems
 	}

@@ -33,6 +33,9 @@ func (m *migration) single(ctx context.Context) (*Result, error) {
 	if others := slices.DeleteFunc(m.servers(m.facts.Region), func(name string) bool { return name == m.call.Name }); len(others) > 0 {
 		problems = append(problems, nomad.Problem{Host: m.call.Name, Text: "the inventory has other servers of its region: " + someOf(others), Remedy: "drover raft-v3 chooses the way itself"})
 	}
+	if unknown := m.unknownHosts(); !m.facts.Answers && m.facts.Running && len(unknown) > 0 {
+		problems = append(problems, nomad.Problem{Host: m.call.Name, Text: "its agent does not answer, and nothing is known of other hosts, which may be servers of its cluster: " + someOf(unknown), Remedy: "bring them back, or leave them out of the inventory"})
+	}
 	if len(problems) > 0 {
 		return nil, m.refused(problems)
 	}
@@ -45,7 +48,7 @@ func (m *migration) single(ctx context.Context) (*Result, error) {
 	if err := m.singleRequest(ctx); err != nil {
 		return nil, err
 	}
-	m.alone = true
+	m.alone, m.sole = true, m.evidence.Sole
 	outcome, err := m.stopServer(ctx)
 	if err != nil {
 		return nil, err
@@ -61,6 +64,14 @@ func (m *migration) single(ctx context.Context) (*Result, error) {
 		message += "; server/ as it was before is in " + outcome.Backup
 	}
 	return m.result(ctx, outcome, message)
+}
+
+// unknownHosts are those of the inventory of which nobody has found out whether they run a server.
+func (m *migration) unknownHosts() []string {
+	return slices.DeleteFunc(slices.Clone(m.call.Fleet.Names("all")), func(name string) bool {
+		_, known := m.cluster.facts(name)
+		return known
+	})
 }
 
 // proven looks again at a server that is done: an earlier run may have been killed before it had seen that it is well.

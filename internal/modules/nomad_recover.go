@@ -19,8 +19,8 @@ func nomadRecoverModule() Module {
 	return Module{
 		Name:  "nomad_recover",
 		Short: "Give the servers that are left of a cluster a raft configuration of their own",
-		Doc: "Run once, for a cluster that has lost its quorum or is down as a whole. Refused while a server leads, while a server runs that is not among the survivors, and below raft protocol 3. " +
-			"All survivors are made ready first; then they are stopped at the same time, server/ is copied on each, each gets the same peers.json, and when all have it they are started together. " +
+		Doc: "Run once, for a cluster that has lost its quorum or is down as a whole. Refused while a server leads, and while a server runs that is not among the survivors. " +
+			"All survivors are made ready first; then they are stopped at the same time, server/ is copied on each, each gets the same peers.json, and raft_protocol = 3 where its configuration leads to 2, and when all have it they are started together. " +
 			"On each host it is one transaction: should this process die in between, each host starts its server by itself after pause. It is proven that one leads, that raft's configuration is exactly the survivors, that peers.json is used up and the jobs are there.\n\n" +
 			"Run again, it finishes what was interrupted. " + unitDoc,
 		Args: append(recoverArgs(),
@@ -216,7 +216,7 @@ func (r *recovery) request(ctx context.Context) error {
 		if err := s.migration.request(); err != nil {
 			return err
 		}
-		s.prepare.Edits = s.recoverEdits(r.plan.Peers)
+		s.prepare.Edits = append(s.edits(), s.recoverEdits(r.plan.Peers)...)
 		s.prepare.Backup = &wire.SwapBackup{From: s.facts.DataDir + "/server", Keep: backupsKept}
 		s.prepare.PauseMS = r.call.Args.Duration("pause").Milliseconds()
 	}

@@ -3,6 +3,7 @@
 package modules
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,8 +80,15 @@ func (r *recovery) commitAll(ctx context.Context, permissions []wire.SwapPrepare
 	return fmt.Errorf("not all survivors could be stopped and copied, %s; run again when the reason is removed: %w", text, failed)
 }
 
-// startAsBefore takes peers.json away from a stopped server and starts it.
+// startAsBefore takes peers.json away from a stopped server, puts its configuration back and starts it. The configuration comes first: with the
+// new one and without a peers.json a server would come up under an id that nobody knows.
 func (s *survivor) startAsBefore(ctx context.Context) error {
+	for _, edit := range s.evidence.Edits {
+		request := wire.Write{Path: edit.Path, Size: int64(len(edit.Before)), SHA256: sumOf(edit.Before), Replaces: sumOf(edit.After)}
+		if err := s.call.Host.Call(ctx, request, bytes.NewReader(edit.Before), &wire.WriteResult{}); err != nil {
+			return fmt.Errorf("%s: put %s back as it was: %w", s.call.Name, edit.Path, err)
+		}
+	}
 	if err := s.call.Host.Call(ctx, wire.File{Path: peersFile(s.facts), State: "absent"}, nil, &wire.FileResult{}); err != nil {
 		return fmt.Errorf("%s: remove %s: %w", s.call.Name, peersFile(s.facts), err)
 	}

@@ -80,6 +80,8 @@ type swap struct {
 	leaves  bool // the signal makes the server leave
 	// alone says that raft's configuration shall be this server and nobody else (nomad.StopQuestion).
 	alone bool
+	// sole says that what can be read on the host names no other server (nomad.StopQuestion).
+	sole bool
 	// guard says what else speaks against the stop; nil: nothing does.
 	guard func([]nomad.Answer) []nomad.Problem
 	doing string // what is done, for errors; "": the exchange of the binary

@@ -127,7 +127,7 @@ func (s *swap) voters(ctx context.Context) ([]nomad.Answer, uint64) {
 // against says why the server must not be stopped now.
 func (s *swap) against(answers []nomad.Answer, reached uint64) []nomad.Problem {
 	question := nomad.StopQuestion{
-		Stopping: s.call.Name, Down: s.down(), Alone: s.alone, Answers: answers, Reached: reached, Now: time.Now(), Accepted: s.accepted,
+		Stopping: s.call.Name, Down: s.down(), Alone: s.alone, Sole: s.sole, Answers: answers, Reached: reached, Now: time.Now(), Accepted: s.accepted,
 	}
 	if !s.leaderless.IsZero() {
 		question.Leaderless = time.Since(s.leaderless)

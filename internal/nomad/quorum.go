@@ -56,7 +56,10 @@ type StopQuestion struct {
 	Down bool
 	// Alone says that the caller repairs or migrates a server whose raft configuration shall be it and nobody else, whatever its state:
 	// that is so only if the server says it itself.
-	Alone   bool
+	Alone bool
+	// Sole says that the host of a server which cannot be asked shows no other one: neither its configuration nor gossip's own record, which is
+	// there, names any. It counts with Alone only, where the server has no word of its own and the inventory no other server.
+	Sole    bool
 	Answers []Answer // of all servers of the inventory, the one to stop included
 	// Reached is an index that the leader had committed before the voters were asked; each must have applied it. It
 	// is fixed beforehand so that a busy cluster does not run away from the question.
@@ -72,7 +75,7 @@ type StopQuestion struct {
 // with the reached index applied; and those voters are a majority of the configured ones. Gossip and autopilot are no
 // evidence. A single server has no quorum to lose. Two servers, or a cluster without a leader, need Accepted.Outage.
 func MayStop(q StopQuestion) []Problem {
-	if q.Down || q.Alone && isAlone(q) {
+	if q.Down || q.Alone && (isAlone(q) || isSilentAlone(q)) {
 		return nil
 	}
 	leader, problems := soleLeader(q.Answers)
@@ -80,10 +83,11 @@ func MayStop(q StopQuestion) []Problem {
 		if q.Accepted.Outage && q.Leaderless >= ElectionPatience {
 			return nil
 		}
-		return append(problems, Problem{
-			Text:   "no server says that it leads, so nothing is known of the quorum",
-			Remedy: "repair the cluster, or accept an outage with --accept-outage",
-		})
+		remedy := "repair the cluster, or accept an outage with --accept-outage"
+		if q.Alone {
+			remedy = "repair its API, or stop its agent on the host (systemctl stop): one that does not run has no vote to lose"
+		}
+		return append(problems, Problem{Text: "no server says that it leads, so nothing is known of the quorum", Remedy: remedy})
 	}
 	configured := leader.Raft.Servers
 	voters := Voters(configured)
@@ -122,6 +126,12 @@ func isAlone(q StopQuestion) bool {
 	}
 	elsewhere := slices.ContainsFunc(q.Answers, func(a Answer) bool { return a.Host != q.Stopping && a.Error == "" && lists(&a.View) })
 	return age >= 0 && age <= FreshFor && len(own.Raft.Servers) == 1 && lists(own) && !elsewhere
+}
+
+// isSilentAlone tells whether the server cannot be asked, and what there is instead of its word shows it alone: the files of its host, and an
+// inventory with no other server. As soon as it answers, only what it says itself counts.
+func isSilentAlone(q StopQuestion) bool {
+	return q.Sole && len(q.Answers) == 1 && q.Answers[0].Host == q.Stopping && q.Answers[0].Error != ""
 }
 
 // soleLeader finds the server that says it leads; of several, the one of the highest term, and names the others.

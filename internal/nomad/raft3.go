@@ -35,6 +35,10 @@ type RaftEvidence struct {
 	EditProblem string
 	// Others is evidence of further servers in the cluster of one that cannot be asked, or that does not show raft's configuration: "retry_join names 10.0.0.2".
 	Others []string
+	// Sole says that Others is empty although gossip's own record was there to be read.
+	Sole bool
+	// Leads is the RPC address of the leader that an agent names which shows no more of itself; "": none.
+	Leads string
 }
 
 // RaftOptions are what the user chose.
@@ -42,6 +46,8 @@ type RaftOptions struct {
 	Target       Version // zero: the version stays
 	ReplacePeers bool    // a leftover peers.json is moved aside
 	StopSignal   string
+	Down         []string // servers that may be dead, of a cluster of several: inventory name, raft id or address
+	AcceptNotes  []string // upgrade notes that are accepted, by their ids
 	VersionOptions
 }
 
@@ -195,7 +201,10 @@ func (e *RaftEvidence) common(options RaftOptions) []Problem {
 	if e.EditProblem != "" {
 		add("", "%s", e.EditProblem)
 	}
-	if f.Running && !f.Answers && !f.CrashLooping && f.Unfinished == "" && options.StopSignal == "" {
+	switch silent := e.silent() && f.Unfinished == ""; {
+	case silent && e.Leads != "":
+		add("give a token with the capability agent:read (nomad_token, nomad_token_file or NOMAD_TOKEN)", "its agent names %s as the leader, and does not say how it is itself: %s", e.Leads, f.Problem)
+	case silent && options.StopSignal == "":
 		add("repair its API, or stop it with --stop-signal KILL", "its agent runs and does not answer, so that nothing is known of what it does: %s", f.Problem)
 	}
 	after := e.After(options.Target)
@@ -205,6 +214,11 @@ func (e *RaftEvidence) common(options RaftOptions) []Problem {
 		}
 	}
 	return problems
+}
+
+// silent tells an agent that runs and says nothing of itself.
+func (e *RaftEvidence) silent() bool {
+	return e.Facts.Running && !e.Facts.Answers && !e.Facts.CrashLooping
 }
 
 // leftover are the places that still set another protocol than 3 after the edits.
@@ -275,6 +289,10 @@ func RaftSingle(e RaftEvidence, options RaftOptions) (RaftStep, []Problem) {
 			p.Host = f.Host
 			problems = append(problems, p)
 		}
+		if !e.Settled(options.Target) {
+			refused, _ := releaseProblems(options.Target)
+			problems = append(problems, refused...)
+		}
 	}
 	done := e.OwnsItself()
 	switch settled := e.Settled(options.Target); {
@@ -292,7 +310,10 @@ func RaftSingle(e RaftEvidence, options RaftOptions) (RaftStep, []Problem) {
 		step.Action, step.Reason = ActionRescue, "its agent ends as soon as it is started"
 	case !f.Running:
 		step.Action, step.Reason = ActionRescue, "its agent does not run"
-	case f.Answers && !f.Leader:
+	case !f.Answers:
+		step.Action, step.Reason = ActionRescue, "its agent does not answer"
+		problems = append(problems, e.unproven(options)...)
+	case !f.Leader:
 		step.Action, step.Reason = ActionRescue, "it has no leader"
 	default:
 		step.Reason = fmt.Sprintf("raft protocol %d is in force", f.RaftProtocol)
@@ -304,6 +325,17 @@ func RaftSingle(e RaftEvidence, options RaftOptions) (RaftStep, []Problem) {
 		step.Action = ActionRefused
 	}
 	return step, problems
+}
+
+// unproven refuses to stop a server that says nothing where its host does not show that it is alone.
+func (e *RaftEvidence) unproven(options RaftOptions) []Problem {
+	if e.Sole || len(e.company()) > 0 || e.Leads != "" || options.StopSignal == "" {
+		return nil
+	}
+	return []Problem{{
+		Host: e.Facts.Host, Text: fmt.Sprintf("its agent does not answer, and gossip's own record (%s/server/serf/snapshot) is missing, so that nothing shows that it is the only server of its cluster", e.Facts.DataDir),
+		Remedy: "repair its API; if it is the only server, stop its agent on the host (systemctl stop), and run again: a server that does not run is rescued",
+	}}
 }
 
 // company is evidence that the server is not alone in its cluster.
@@ -346,6 +378,8 @@ func RaftRolling(e RaftEvidence, raft []RaftServer, options RaftOptions) (RaftSt
 		step.Action, step.Reason = ActionRescue, "its agent ends as soon as it is started"
 	case !f.Running:
 		step.Action, step.Reason = ActionFinish, "its agent does not run"
+	case !f.Answers:
+		step.Action, step.Reason = ActionRescue, "its agent does not answer"
 	default:
 		step.Reason = fmt.Sprintf("raft protocol %d is in force", f.RaftProtocol)
 	}

@@ -31,25 +31,17 @@ func (p *RaftPlan) Verdict() string {
 // NewRaftPlan decides, from what all servers show, how the cluster is migrated. The same evidence gives the same plan.
 func NewRaftPlan(survey Survey, evidence []RaftEvidence, options RaftOptions) RaftPlan {
 	p := RaftPlan{Target: options.Target, Steps: []RaftStep{}, Pauses: []string{}, Findings: noFindings()}
-	for host, failure := range survey.Unreachable {
-		p.Problems = append(p.Problems, Problem{
-			Host: host, Kind: failure.Kind, Text: "cannot be looked at: " + failure.Text,
-			Remedy: cmp.Or(failure.Remedy, "bring it back; if it is no server, leave it out with --limit"),
-		})
-	}
+	dead := p.unreachable(survey, options)
 	raft := configurationOf(evidence)
-	switch servers := max(len(raft), len(evidence)); {
+	switch servers := max(len(raft), len(evidence)+dead); {
 	case len(evidence) == 0:
 		p.Problems = append(p.Problems, Problem{Text: "no host of the inventory has a Nomad server", Remedy: "bring the servers into the inventory"})
 	case servers == 1:
-		p.single(evidence[0], options)
+		p.single(survey, evidence[0], options)
 	case servers == 2:
-		p.Problems = append(p.Problems, Problem{
-			Text:   "the cluster has two servers: while one is stopped the other leads nobody, and cannot take it out of raft's configuration",
-			Remedy: "add a third server first (drover replace-servers), or stop both and bring them back together with drover recover",
-		})
+		p.two(evidence, raft, options)
 	default:
-		p.rolling(evidence, raft, options)
+		p.rolling(survey, evidence, raft, options)
 	}
 	p.Problems, p.Warnings = sorted(p.Problems), sorted(p.Warnings)
 	return p
@@ -69,10 +61,80 @@ func configurationOf(evidence []RaftEvidence) []RaftServer {
 	return raft
 }
 
-func (p *RaftPlan) single(e RaftEvidence, options RaftOptions) {
+// unreachable refuses hosts of which nothing is known, and counts those that the user accepts as dead servers.
+func (p *RaftPlan) unreachable(survey Survey, options RaftOptions) (dead int) {
+	for _, host := range sortedKeys(survey.Unreachable) {
+		failure := survey.Unreachable[host]
+		if slices.Contains(options.Down, host) {
+			dead++
+			p.warn(host, "counts as a dead server, by --accept-down, and stays as it is: %s", failure)
+			continue
+		}
+		p.Problems = append(p.Problems, Problem{
+			Host: host, Kind: failure.Kind, Text: "cannot be looked at: " + failure.Text,
+			Remedy: cmp.Or(failure.Remedy, "bring it back; if it is no server, leave it out with --limit; a server that is dead is accepted with --accept-down "+host+", where the others are enough"),
+		})
+	}
+	return dead
+}
+
+// two refuses a cluster of two servers, unless it is done: neither can take the other out of raft's configuration while it is stopped. Stopped
+// together, they recover together.
+func (p *RaftPlan) two(evidence []RaftEvidence, raft []RaftServer, options RaftOptions) {
+	var steps []RaftStep
+	leads := false
+	for _, e := range evidence {
+		leads = leads || e.Facts.Leader
+		if step, problems := RaftRolling(e, raft, options); step.Action == ActionNone && len(problems) == 0 {
+			steps = append(steps, step)
+		}
+	}
+	if len(steps) == 2 && !options.Target.Known() {
+		p.Mode, p.Steps = RaftModeRolling, steps
+		return
+	}
+	remedy := "drover recover, which gives both the same raft configuration and protocol 3 (--limit names those that are left, where one is lost)"
+	if leads {
+		remedy = "stop the agents of both (systemctl stop), and run " + remedy
+	}
+	if len(evidence) < 2 && len(raft) == 2 {
+		remedy = "bring both into the inventory, or leave the lost one out; then: " + remedy
+	}
+	p.refuse("", remedy, "the cluster has two servers: while one is stopped the other leads nobody, and cannot take it out of raft's configuration")
+}
+
+// notes are what Nomad's upgrade notes say of the way to the new version, as they do for any upgrade. The setting of raft_protocol, of which
+// one of them speaks, is what the migration itself puts right.
+func (p *RaftPlan) notes(survey Survey, step RaftStep, options RaftOptions) {
+	u := planner{plan: emptyPlan(options.Target, nil), target: options.Target, options: Options{AcceptNotes: options.AcceptNotes}}
+	u.plan.Steps = []Step{{Host: step.Host, Role: "server", Action: ActionUpgrade, From: step.From, To: options.Target}}
+	u.unreadSettings(&survey)
+	for _, n := range versionNotes() {
+		if n.id != raftNote {
+			u.say(&n, u.findings(&n, &survey))
+		}
+	}
+	for _, unread := range survey.Notes.Unread {
+		u.plan.warn("", "not compared with Nomad's upgrade notes: %s", unread)
+	}
+	u.acceptedNotes()
+	_, known := releaseProblems(options.Target)
+	p.Problems, p.Warnings = append(p.Problems, u.plan.Problems...), append(append(p.Warnings, u.plan.Warnings...), known...)
+	for _, risk := range u.plan.Accepted {
+		p.warn("", "%s: %s", risk.Flag, risk.What)
+	}
+}
+
+// raftNote is the id of the note about raft_protocol (versionNotes).
+const raftNote = "raft-protocol-1.4"
+
+func (p *RaftPlan) single(survey Survey, e RaftEvidence, options RaftOptions) {
 	p.Mode = RaftModeSingle
 	step, problems := RaftSingle(e, options)
 	p.Steps, p.Problems = append(p.Steps, step), append(p.Problems, problems...)
+	if options.Target.Known() && !e.Settled(options.Target) {
+		p.notes(survey, step, options)
+	}
 	if step.Action != ActionNone {
 		p.Pauses = append(p.Pauses, fmt.Sprintf("%s is the only server: the control plane pauses for a few seconds while it is stopped, its server/ is copied and it finds itself as leader again", step.Host))
 	}
@@ -84,7 +146,7 @@ func (p *RaftPlan) single(e RaftEvidence, options RaftOptions) {
 	}
 }
 
-func (p *RaftPlan) rolling(evidence []RaftEvidence, raft []RaftServer, options RaftOptions) {
+func (p *RaftPlan) rolling(survey Survey, evidence []RaftEvidence, raft []RaftServer, options RaftOptions) {
 	p.Mode = RaftModeRolling
 	if options.Target.Known() {
 		p.Problems = append(p.Problems, Problem{
@@ -93,7 +155,7 @@ func (p *RaftPlan) rolling(evidence []RaftEvidence, raft []RaftServer, options R
 	}
 	var states []ServerState
 	steps := map[string]RaftStep{}
-	leader := false
+	leader, dead := false, 0
 	for _, e := range evidence {
 		step, problems := RaftRolling(e, raft, options)
 		p.Problems = append(p.Problems, problems...)
@@ -111,14 +173,55 @@ func (p *RaftPlan) rolling(evidence []RaftEvidence, raft []RaftServer, options R
 	}
 	for _, server := range raft {
 		known := slices.ContainsFunc(evidence, func(e RaftEvidence) bool { return e.mine(server) || e.Address == server.Address })
-		if !known {
+		if !known && !p.acceptsDead(survey, server, options) {
 			p.Problems = append(p.Problems, Problem{
 				Text:   fmt.Sprintf("raft's configuration has %s at %s, which is no host of the inventory", server.ID, server.Address),
-				Remedy: "bring its host into the inventory, or remove the server from the cluster if it is gone for good (nomad operator raft remove-peer)",
+				Remedy: "bring its host into the inventory, or remove the server from the cluster if it is gone for good (nomad operator raft remove-peer), or accept it as dead with --accept-down " + server.Address,
 			})
 		}
+		if !known && server.Voter {
+			dead++
+		}
+	}
+	if changes && leader {
+		p.spare(Voters(raft), dead)
 	}
 	p.rollingPauses(evidence)
+}
+
+// acceptsDead tells whether a server that no host of the inventory showed may be dead, and says what becomes of it.
+func (p *RaftPlan) acceptsDead(survey Survey, server RaftServer, options RaftOptions) bool {
+	member := &RaftMember{RaftServer: server}
+	for i := range survey.Raft.Servers {
+		if survey.Raft.Servers[i].RaftServer == server {
+			member = &survey.Raft.Servers[i]
+		}
+	}
+	i := slices.IndexFunc(options.Down, func(name string) bool {
+		return name == server.ID || name == server.Address || member.isHost(name, survey.Addresses[name])
+	})
+	if i < 0 {
+		return false
+	}
+	if alive := survey.alive(member); alive != "" {
+		p.refuse(options.Down[i], "leave --accept-down out, and make its host reachable", "it is accepted as dead, and %s", alive)
+	}
+	p.warn(options.Down[i], "raft keeps the dead server at %s in its configuration as %s. If it is gone for good, take it out before (nomad operator raft remove-peer -peer-address=%s) or afterwards (-peer-id=%s); "+
+		"when it comes back as it was, run drover raft-v3 again. Autopilot is not asked while it is there with the old protocol", server.Address, server.ID, server.Address, server.ID)
+	return true
+}
+
+// spare refuses where a stop would leave too few of the voters, the dead ones among them.
+func (p *RaftPlan) spare(voters, dead int) {
+	majority := voters/2 + 1
+	if dead == 0 || voters-dead-1 >= majority {
+		return
+	}
+	remedy := "bring it back first, or replace it"
+	if voters-dead >= 3 {
+		remedy = "bring it back first, or take what is gone for good out of raft's configuration (nomad operator raft remove-peer)"
+	}
+	p.refuse("", remedy, "%d of %d voters are dead: while another one is stopped %d are left, and the cluster needs %d", dead, voters, voters-dead-1, majority)
 }
 
 func (p *RaftPlan) rollingPauses(evidence []RaftEvidence) {

@@ -22,6 +22,18 @@ func ForceLeave(ctx context.Context, client *api.Client, name string) error {
 	return nil
 }
 
+// AskStatus asks a server what it tells without a token: the RPC address of the leader, and of all servers in its own raft configuration.
+// Empty is what it does not tell; without a leader it says so after 5 s only (Nomad 1.2.6).
+func AskStatus(ctx context.Context, client *api.Client) (leader string, peers []string) {
+	if get(ctx, client, "/v1/status/leader", &leader) != nil {
+		leader = ""
+	}
+	if get(ctx, client, "/v1/status/peers?stale", &peers) != nil {
+		peers = nil
+	}
+	return leader, peers
+}
+
 // RolledEvidence is one sample of everything that shows whether a server of several has been migrated.
 type RolledEvidence struct {
 	Host     string
@@ -29,6 +41,9 @@ type RolledEvidence struct {
 	Answers  []Answer          // of all servers
 	Raft     RaftConfiguration // as the leader has it
 	Accepted []string          // servers that may be dead
+	// Members are what gossip knows by the word of another server; Gossip says why no other told.
+	Members []Member
+	Gossip  string
 	// Reached is what the leader had committed when the wait began: fixed, so that a busy cluster does not run away from it.
 	Reached uint64
 }
@@ -64,6 +79,7 @@ func Rolled(e RolledEvidence) []Problem {
 	case raft.Applied == 0 || raft.Applied < e.Reached:
 		c.add("it has applied index %d, and the leader had committed %d", raft.Applied, e.Reached)
 	}
+	c.hears(e)
 	for n := range e.Answers {
 		answer := &e.Answers[n]
 		known := slices.ContainsFunc(e.Raft.Servers, func(s RaftMember) bool { return s.Voter && answer.View.is(s.RaftServer) })
@@ -76,6 +92,19 @@ func Rolled(e RolledEvidence) []Problem {
 		}
 	}
 	return c.problems
+}
+
+// hears looks for the server among the members that another one hears from: what it says of its own membership is no proof.
+func (c *checker) hears(e RolledEvidence) {
+	i := slices.IndexFunc(e.Members, func(m Member) bool { return m.Tags["id"] == e.NodeID })
+	switch {
+	case e.Gossip != "":
+		c.add("no other server says whether gossip hears from it: %s", e.Gossip)
+	case i < 0:
+		c.add("gossip does not know it, by the word of another server")
+	case e.Members[i].Status != memberAlive:
+		c.add("gossip sees it as %s, by the word of another server", e.Members[i].Status)
+	}
 }
 
 // member looks for the server in raft's configuration.

@@ -81,6 +81,22 @@ func TestRaftSingle(t *testing.T) {
 			silent(e)
 			e.Facts.Running = true
 		}, RaftOptions{}, ActionRefused, "--stop-signal KILL"},
+		"does not answer, and is to be killed": {func(e *RaftEvidence) {
+			silent(e)
+			e.Facts.Running, e.Sole = true, true
+		}, RaftOptions{StopSignal: "KILL"}, ActionRescue, ""},
+		"does not answer, with no record of gossip": {func(e *RaftEvidence) {
+			silent(e)
+			e.Facts.Running = true
+		}, RaftOptions{StopSignal: "KILL"}, ActionRefused, "server/serf/snapshot) is missing"},
+		"does not answer, with others in its files": {func(e *RaftEvidence) {
+			silent(e)
+			e.Facts.Running, e.Others = true, []string{"gossip knew s2.global"}
+		}, RaftOptions{StopSignal: "KILL"}, ActionRefused, "gossip knew s2.global"},
+		"refuses the token, and names a leader": {func(e *RaftEvidence) {
+			silent(e)
+			e.Facts.Running, e.Sole, e.Leads = true, true, raftAddress
+		}, RaftOptions{StopSignal: "KILL"}, ActionRefused, "agent:read"},
 		"several by raft": {func(e *RaftEvidence) {
 			e.Facts.RaftServers = append(e.Facts.RaftServers, RaftServer{"10.0.0.2:4647", "10.0.0.2:4647", true})
 		}, RaftOptions{}, ActionRefused, "10.0.0.2:4647"},
@@ -96,8 +112,12 @@ func TestRaftSingle(t *testing.T) {
 		"a leftover that is right": {func(e *RaftEvidence) {
 			e.Peers = PeersFile(e.Peer())
 		}, RaftOptions{}, ActionMigrate, ""},
-		"too far":    {func(*RaftEvidence) {}, RaftOptions{Target: raftVersionOf(t, "1.10.5")}, ActionRefused, "spans 8 minor versions"},
-		"far enough": {func(*RaftEvidence) {}, RaftOptions{Target: raftVersionOf(t, "1.10.5"), VersionOptions: VersionOptions{AllowUnsupportedSkip: true}}, ActionMigrate, ""},
+		"too far":       {func(*RaftEvidence) {}, RaftOptions{Target: raftVersionOf(t, "1.10.5")}, ActionRefused, "spans 8 minor versions"},
+		"far enough":    {func(*RaftEvidence) {}, RaftOptions{Target: raftVersionOf(t, "1.10.5"), VersionOptions: VersionOptions{AllowUnsupportedSkip: true}}, ActionMigrate, ""},
+		"a bad release": {func(*RaftEvidence) {}, RaftOptions{Target: raftVersionOf(t, "1.4.0")}, ActionRefused, "1.4.0 is a bad release"},
+		"a bad release, far": {
+			func(*RaftEvidence) {}, RaftOptions{Target: raftVersionOf(t, "1.9.2"), VersionOptions: VersionOptions{AllowUnsupportedSkip: true}}, ActionRefused, "use 1.9.3",
+		},
 		"a 2 elsewhere": {func(e *RaftEvidence) {
 			e.Protocols = append(e.Protocols, agentconfig.Occurrence{File: "/etc/nomad.d/a.hcl", Line: 1, Column: 2, Value: agentconfig.Value{Kind: agentconfig.Number, Text: "2"}})
 		}, RaftOptions{Target: raftVersionOf(t, "1.4.1")}, ActionRefused, "/etc/nomad.d/a.hcl:1:2 sets raft_protocol = 2"},
@@ -114,25 +134,29 @@ func TestRaftSingle(t *testing.T) {
 	}
 }
 
-func TestRaftPlanMode(t *testing.T) {
+// raftClusterOf are n servers of protocol 2, of which the first leads.
+func raftClusterOf(t *testing.T, n int) []RaftEvidence {
+	t.Helper()
 	one := raftServerOf(t)
-	of := func(n int) []RaftEvidence {
-		var all []RaftEvidence
-		var raft []RaftServer
-		for i := range n {
-			address := strings.Replace(raftAddress, ".1:", "."+string(rune('1'+i))+":", 1)
-			raft = append(raft, RaftServer{address, address, true})
-		}
-		for i := range n {
-			e := one
-			e.Facts.Host, e.Facts.Leader = "s"+string(rune('1'+i)), i == 0
-			e.Address, e.Facts.RPC, e.Facts.RaftServers = raft[i].Address, raft[i].Address, raft
-			e.NodeID = strings.Replace(raftID, "9", string(rune('1'+i)), 1)
-			e.Facts.ServerID = e.NodeID
-			all = append(all, e)
-		}
-		return all
+	var all []RaftEvidence
+	var raft []RaftServer
+	for i := range n {
+		address := strings.Replace(raftAddress, ".1:", "."+string(rune('1'+i))+":", 1)
+		raft = append(raft, RaftServer{address, address, true})
 	}
+	for i := range n {
+		e := one
+		e.Facts.Host, e.Facts.Leader = "s"+string(rune('1'+i)), i == 0
+		e.Address, e.Facts.RPC, e.Facts.RaftServers = raft[i].Address, raft[i].Address, raft
+		e.NodeID = strings.Replace(raftID, "9", string(rune('1'+i)), 1)
+		e.Facts.ServerID = e.NodeID
+		all = append(all, e)
+	}
+	return all
+}
+
+func TestRaftPlanMode(t *testing.T) {
+	of := func(n int) []RaftEvidence { return raftClusterOf(t, n) }
 	if p := NewRaftPlan(Survey{}, of(1), RaftOptions{}); p.Mode != RaftModeSingle || p.Verdict() != VerdictChanges {
 		t.Errorf("one: %+v", p)
 	}
@@ -162,6 +186,131 @@ func TestRaftPlanMode(t *testing.T) {
 	}
 	if p := NewRaftPlan(Survey{}, half, RaftOptions{}); p.Mode != RaftModeRolling || p.Verdict() != VerdictChanges || p.Steps[0].Host != "s2" {
 		t.Errorf("half done: %+v", p)
+	}
+}
+
+func TestRaftPlanWithADeadServer(t *testing.T) {
+	unreachable := func(host, address string) Survey {
+		return Survey{Unreachable: map[string]LookFailure{host: {Kind: LookUnreachable, Text: "no route"}}, Addresses: map[string]string{host: address}}
+	}
+	for name, test := range map[string]struct {
+		servers int
+		survey  Survey
+		down    []string
+		want    string // "": it is planned
+	}{
+		"one of five, not accepted":           {5, unreachable("s5", "10.0.0.5"), nil, "--accept-down s5"},
+		"one of five, accepted":               {5, unreachable("s5", "10.0.0.5"), []string{"s5"}, ""},
+		"one of five, accepted by address":    {5, Survey{}, []string{"10.0.0.5:4647"}, ""},
+		"another is accepted":                 {5, unreachable("s5", "10.0.0.5"), []string{"s4"}, "s5: cannot be looked at"},
+		"accepted, and known by another name": {5, unreachable("s5", "192.0.2.5"), []string{"s5"}, "no host of the inventory"},
+		"one of four":                         {4, unreachable("s4", "10.0.0.4"), []string{"s4"}, "1 of 4 voters are dead: while another one is stopped 2 are left, and the cluster needs 3 (bring it back first, or take what is gone for good out"},
+		"one of three":                        {3, unreachable("s3", "10.0.0.3"), []string{"s3"}, "1 of 3 voters are dead"},
+		"one of two":                          {2, unreachable("s2", "10.0.0.2"), []string{"s2"}, "the cluster has two servers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			evidence := raftClusterOf(t, test.servers)
+			p := NewRaftPlan(test.survey, evidence[:len(evidence)-1], RaftOptions{Down: test.down})
+			words := Words(p.Problems)
+			if (p.Verdict() == VerdictRefused) != (test.want != "") || !strings.Contains(words, test.want) {
+				t.Errorf("%s: %q, want %q", p.Verdict(), words, test.want)
+			}
+			if test.want == "" && (p.Mode != RaftModeRolling || len(p.Steps) != 4 || !strings.Contains(Words(p.Warnings), "-peer-address=10.0.0.5:4647")) {
+				t.Errorf("%s with %d steps: %s", p.Mode, len(p.Steps), Words(p.Warnings))
+			}
+		})
+	}
+	survey := unreachable("s5", "10.0.0.5")
+	survey.Raft.Servers = []RaftMember{{RaftServer: RaftServer{"10.0.0.5:4647", "10.0.0.5:4647", true}, Node: "s5.global"}}
+	survey.Members = []Member{{Name: "s5.global", Status: "alive"}}
+	if p := NewRaftPlan(survey, raftClusterOf(t, 5)[:4], RaftOptions{Down: []string{"s5"}}); !strings.Contains(Words(p.Problems), "s5 is alive") {
+		t.Errorf("accepted and alive: %s", Words(p.Problems))
+	}
+	// Only one is left to be seen: that does not make it a server that is alone.
+	alone := raftClusterOf(t, 3)[:1]
+	silent(&alone[0])
+	if p := NewRaftPlan(Survey{Unreachable: map[string]LookFailure{"s2": {}, "s3": {}}}, alone, RaftOptions{Down: []string{"s2", "s3"}}); p.Mode == RaftModeSingle || p.Verdict() != VerdictRefused {
+		t.Errorf("two of three dead: %q %s", p.Mode, p.Verdict())
+	}
+}
+
+func TestRaftPlanToAVersion(t *testing.T) {
+	e := raftServerOf(t)
+	plan := func(to string, survey Survey, options RaftOptions) RaftPlan {
+		options.Target, options.AllowUnsupportedSkip = raftVersionOf(t, to), true
+		e.Facts.Settings = survey.Hosts[0].Settings
+		survey.Hosts[0] = e.Facts
+		return NewRaftPlan(survey, []RaftEvidence{e}, options)
+	}
+	plain := func() Survey { return Survey{Hosts: []HostFacts{{}}} }
+	if p := plan("1.4.1", plain(), RaftOptions{}); p.Verdict() != VerdictChanges {
+		t.Errorf("1.4.1: %s", Words(p.Problems))
+	}
+	if p := plan("1.3.10", plain(), RaftOptions{}); p.Verdict() != VerdictChanges || !strings.Contains(Words(p.Warnings), "1.3.10 has a known fault") {
+		t.Errorf("1.3.10: %s; %s", Words(p.Problems), Words(p.Warnings))
+	}
+	old := plain()
+	old.Hosts[0].Settings = []Setting{{Key: "datacenter", Value: "dc*", File: "/etc/nomad.d/nomad.hcl"}, {Key: "server.raft_protocol", Value: "2", File: "/etc/nomad.d/server.hcl"}}
+	p := plan("1.6.1", old, RaftOptions{})
+	if words := Words(p.Problems); !strings.Contains(words, "a * in the datacenter") || strings.Contains(words, "raft_protocol") {
+		t.Errorf("notes: %s", words)
+	}
+	vault := plain()
+	vault.Notes.Jobs = map[string][]string{"vault-policies-1.10": {"default/web"}}
+	if words := Words(plan("1.10.5", vault, RaftOptions{}).Problems); !strings.Contains(words, "do not take them: default/web") || !strings.Contains(words, "--accept-note vault-policies-1.10") {
+		t.Errorf("a job that loses its policies: %s", words)
+	}
+	if p := plan("1.10.5", vault, RaftOptions{AcceptNotes: []string{"vault-policies-1.10"}}); p.Verdict() != VerdictChanges {
+		t.Errorf("accepted: %s", Words(p.Problems))
+	}
+	p = plan("1.10.5", vault, RaftOptions{AcceptNotes: []string{"no-such-note"}})
+	if words := Words(p.Problems); !strings.Contains(words, "there is no such note") {
+		t.Errorf("an accepted note that is none: %s", words)
+	}
+}
+
+func TestRaftRollingRefusals(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*RaftEvidence)
+		action string
+		want   string
+	}{
+		"well":              {func(*RaftEvidence) {}, ActionMigrate, ""},
+		"a left peers.json": {func(e *RaftEvidence) { e.Peers = PeersFile(e.Peer()) }, ActionRefused, "take the server out of its cluster"},
+		"an empty one":      {func(e *RaftEvidence) { e.Peers = []byte{} }, ActionRefused, "take the server out of its cluster"},
+		"hidden flags":      {func(e *RaftEvidence) { e.EditProblem = "ExecStart holds $ARGS" }, ActionRefused, "$ARGS"},
+		"silent": {func(e *RaftEvidence) {
+			silent(e)
+			e.Facts.Running = true
+		}, ActionRefused, "does not answer"},
+	} {
+		all := raftClusterOf(t, 3)
+		raft := all[0].Facts.RaftServers
+		test.change(&all[1])
+		step, problems := RaftRolling(all[1], raft, RaftOptions{})
+		if words := Words(problems); step.Action != test.action || (words == "") != (test.want == "") || !strings.Contains(words, test.want) {
+			t.Errorf("%s: %s with %q, want %s with %q", name, step.Action, words, test.action, test.want)
+		}
+	}
+}
+
+// The bytes are those that Nomad 1.2.6 to 2.0.5 have read: an id without a line break, and non_voter, whose absence is not the same everywhere.
+func TestPeersFile(t *testing.T) {
+	const want = `[
+  {
+    "id": "99dc4ce5-397e-39a9-f002-0bf8f0a659ba",
+    "address": "10.0.0.1:4647",
+    "non_voter": false
+  },
+  {
+    "id": "b",
+    "address": "[fd00::1]:4647",
+    "non_voter": false
+  }
+]
+`
+	if diff := cmp.Diff(want, string(PeersFile(RaftPeer{ID: raftID, Address: raftAddress}, RaftPeer{ID: "b", Address: "[fd00::1]:4647"}))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -212,6 +361,38 @@ func TestASingleServerWithoutALeaderMayBeRepaired(t *testing.T) {
 	}
 }
 
+// A server that says nothing of itself may be stopped as the only one of its cluster, where nothing else speaks for another.
+func TestASilentServerThatIsAloneMayBeStopped(t *testing.T) {
+	base := func() StopQuestion {
+		return StopQuestion{Stopping: "s1", Alone: true, Sole: true, Now: time.Now(), Answers: []Answer{{Host: "s1", Error: "403 (Permission denied)"}}}
+	}
+	if problems := MayStop(base()); len(problems) > 0 {
+		t.Errorf("alone: %s", Words(problems))
+	}
+	several := []RaftServer{{"a1", "a1", true}, {"a2", "a2", true}, {"a3", "a3", true}}
+	for name, change := range map[string]func(*StopQuestion){
+		"its files show others":                func(q *StopQuestion) { q.Sole = false },
+		"an upgrade, not a migration":          func(q *StopQuestion) { q.Alone = false },
+		"the inventory has a server, silent":   func(q *StopQuestion) { q.Answers = append(q.Answers, Answer{Host: "s2", Error: "refused"}) },
+		"the inventory has a server, speaking": func(q *StopQuestion) { q.Answers = append(q.Answers, Answer{Host: "s2"}) },
+		"another host's silence":               func(q *StopQuestion) { q.Answers[0].Host = "s2" },
+		"nobody was asked":                     func(q *StopQuestion) { q.Answers = nil },
+		"it speaks, of three": func(q *StopQuestion) {
+			q.Answers[0] = Answer{Host: "s1", View: AgentView{Host: "s1", Asked: q.Now, RPC: "a1", Raft: Raft{State: Follower, Servers: several}}}
+		},
+	} {
+		q := base()
+		change(&q)
+		problems := MayStop(q)
+		if len(problems) == 0 {
+			t.Errorf("%s: may be stopped", name)
+		}
+		if q.Alone && strings.Contains(Words(problems), "--accept-outage") {
+			t.Errorf("%s: offers a flag that this command has not: %s", name, Words(problems))
+		}
+	}
+}
+
 func TestRolled(t *testing.T) {
 	raft := RaftConfiguration{Servers: []RaftMember{
 		{RaftServer: RaftServer{"a1", "a1", true}, Leader: true, Protocol: 2}, {RaftServer: RaftServer{"id2", "a2", true}, Protocol: 3}, {RaftServer: RaftServer{"a3", "a3", true}, Protocol: 2},
@@ -222,7 +403,8 @@ func TestRolled(t *testing.T) {
 	base := func() RolledEvidence {
 		own := raft
 		own.Servers = append([]RaftMember{}, raft.Servers...)
-		return RolledEvidence{Host: "s2", NodeID: "id2", Reached: 9, Raft: own, Answers: []Answer{
+		members := []Member{{Name: "s1.global", Status: "alive", Tags: map[string]string{"id": "id1"}}, {Name: "s2.global", Status: "alive", Tags: map[string]string{"id": "id2"}}}
+		return RolledEvidence{Host: "s2", NodeID: "id2", Reached: 9, Raft: own, Members: members, Answers: []Answer{
 			answer("s1", "id1", "a1", Leader, 2), answer("s2", "id2", "a2", Follower, 3), answer("s3", "id3", "a3", Follower, 2),
 		}}
 	}
@@ -230,18 +412,22 @@ func TestRolled(t *testing.T) {
 		change func(*RolledEvidence)
 		want   string
 	}{
-		"well":             {func(*RolledEvidence) {}, ""},
-		"by its address":   {func(e *RolledEvidence) { e.Raft.Servers[1].ID = "a2" }, "which is not its node id yet"},
-		"not there":        {func(e *RolledEvidence) { e.Raft.Servers = e.Raft.Servers[:1] }, "does not have it yet"},
-		"no vote":          {func(e *RolledEvidence) { e.Raft.Servers[1].Voter = false }, "no vote yet"},
-		"twice":            {func(e *RolledEvidence) { e.Raft.Servers[2].Address = "a2" }, "which is not its node id yet"},
-		"another is lost":  {func(e *RolledEvidence) { e.Raft.Servers[2].Voter = false }, "does not have it as a voter"},
-		"too few peers":    {func(e *RolledEvidence) { e.Answers[1].View.Raft.Peers = 0 }, "counts 0 raft peers"},
-		"behind":           {func(e *RolledEvidence) { e.Answers[1].View.Raft.Applied = 3 }, "has applied index 3"},
-		"no contact":       {func(e *RolledEvidence) { e.Answers[1].View.Raft.LastContact = Never }, "not heard from the leader"},
-		"another is dead":  {func(e *RolledEvidence) { e.Answers[2].Error = "gone" }, "does not answer: gone"},
-		"an accepted dead": {func(e *RolledEvidence) { e.Answers[2].Error, e.Accepted = "gone", []string{"s3"} }, ""},
-		"protocol 2":       {func(e *RolledEvidence) { e.Answers[1].View.Raft.Protocol = 2 }, "protocol 2 is in force"},
+		"well":                    {func(*RolledEvidence) {}, ""},
+		"by its address":          {func(e *RolledEvidence) { e.Raft.Servers[1].ID = "a2" }, "which is not its node id yet"},
+		"not there":               {func(e *RolledEvidence) { e.Raft.Servers = e.Raft.Servers[:1] }, "does not have it yet"},
+		"no vote":                 {func(e *RolledEvidence) { e.Raft.Servers[1].Voter = false }, "no vote yet"},
+		"twice":                   {func(e *RolledEvidence) { e.Raft.Servers[2].Address = "a2" }, "which is not its node id yet"},
+		"another is lost":         {func(e *RolledEvidence) { e.Raft.Servers[2].Voter = false }, "does not have it as a voter"},
+		"too few peers":           {func(e *RolledEvidence) { e.Answers[1].View.Raft.Peers = 0 }, "counts 0 raft peers"},
+		"behind":                  {func(e *RolledEvidence) { e.Answers[1].View.Raft.Applied = 3 }, "has applied index 3"},
+		"no contact":              {func(e *RolledEvidence) { e.Answers[1].View.Raft.LastContact = Never }, "not heard from the leader"},
+		"another is dead":         {func(e *RolledEvidence) { e.Answers[2].Error = "gone" }, "does not answer: gone"},
+		"an accepted dead":        {func(e *RolledEvidence) { e.Answers[2].Error, e.Accepted = "gone", []string{"s3"} }, ""},
+		"gossip has it as left":   {func(e *RolledEvidence) { e.Members[1].Status = "left" }, "gossip sees it as left"},
+		"gossip has it as failed": {func(e *RolledEvidence) { e.Members[1].Status = "failed" }, "gossip sees it as failed"},
+		"gossip does not know it": {func(e *RolledEvidence) { e.Members = e.Members[:1] }, "gossip does not know it"},
+		"gossip is not told":      {func(e *RolledEvidence) { e.Members, e.Gossip = nil, "s1: no" }, "whether gossip hears from it: s1: no"},
+		"protocol 2":              {func(e *RolledEvidence) { e.Answers[1].View.Raft.Protocol = 2 }, "protocol 2 is in force"},
 	} {
 		e := base()
 		test.change(&e)

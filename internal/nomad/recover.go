@@ -56,6 +56,8 @@ type RecoverStep struct {
 	Exact   bool   `json:"index_exact"`
 	Written string `json:"raft_db_written"` // RFC 3339, UTC
 	Size    int64  `json:"raft_db_bytes"`
+	// Edits are the lines of its configuration that change with peers.json: "/etc/nomad.d/server.hcl:4:3: raft_protocol 2 becomes 3".
+	Edits []string `json:"edits"`
 }
 
 // Recovery is what a recovery will do, and what stands in the way.
@@ -110,7 +112,7 @@ func NewRecovery(survey RecoverSurvey, options RecoverOptions) Recovery {
 
 func (e *RecoverEvidence) recoverStep() RecoverStep {
 	step := RecoverStep{
-		Host: e.Facts.Host, ID: e.NodeID, Address: e.Address, Version: e.After(Version{}), Running: e.Facts.Running, Index: e.Last, Size: e.Size,
+		Host: e.Facts.Host, ID: e.NodeID, Address: e.Address, Version: e.After(Version{}), Running: e.Facts.Running, Index: e.Last, Size: e.Size, Edits: e.editWords(),
 	}
 	if !e.Written.IsZero() {
 		step.Written = e.Written.UTC().Format(time.RFC3339)
@@ -194,13 +196,10 @@ func (r *recoverer) configured() []RaftServer {
 func (r *recoverer) survivor(e *RecoverEvidence) {
 	f := e.Facts
 	options := RaftOptions{ReplacePeers: r.options.ReplacePeers, StopSignal: r.options.StopSignal}
-	if decided, ok := WantsProtocol2(e.Protocols, e.After(Version{})); ok || f.Answers && f.RaftProtocol < 3 {
-		r.refuse(f.Host, "drover raft-v3 brings a single server to protocol 3 and rescues it; several on protocol 2 need their quorum first", "it uses raft protocol 2%s, and a recovery writes a peers.json for protocol 3", decided)
+	if decided, ok := WantsProtocol2(e.Protocols, e.After(Version{})); ok && len(e.Edits) == 0 && e.EditProblem == "" {
+		r.refuse(f.Host, "set server.raft_protocol = 3 in its configuration", "it starts with raft protocol 2%s, and a recovery writes a peers.json for protocol 3", decided)
 	}
-	// What would be edited is refused just above.
-	plain := e.RaftEvidence
-	plain.Edits = nil
-	r.Problems = append(r.Problems, plain.common(options)...)
+	r.Problems = append(r.Problems, e.common(options)...)
 	if !e.PeersInfo && f.DataDir != "" {
 		r.refuse(f.Host, "start this server once as it is, and see that the file appears", "%s/server/raft/peers.info is missing: Nomad would delete a peers.json without using it", f.DataDir)
 	}

@@ -19,6 +19,11 @@ func (r *Recovery) Page() string {
 		}
 		w.table(rows)
 	}
+	for _, step := range r.Steps {
+		for _, edit := range step.Edits {
+			w.line(2, "%s: %s, with the new raft configuration", step.Host, edit)
+		}
+	}
 	if r.Newest != "" && len(r.Steps) > 1 {
 		w.line(2, "%s has applied the most.", r.Newest)
 	}

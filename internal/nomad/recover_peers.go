@@ -75,6 +75,8 @@ func RecoveredMissing(peers []RaftPeer, seen RecoveredEvidence) []Problem {
 		switch {
 		case answer.Error != "":
 			c.add("it does not answer: %s", reasonOf(&answer))
+		case raft.Protocol == 2:
+			c.add("raft protocol 2 is in force")
 		case !sameServers(raft.Servers, want):
 			c.add("its raft configuration is not the survivors: %s", difference(raft.Servers, want))
 		case leader == nil:

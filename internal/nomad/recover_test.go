@@ -102,7 +102,14 @@ func TestRecovery(t *testing.T) {
 		{"something answers at a dead server's address", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
 			s.Alive = []string{"10.0.0.3:4647 accepts connections from s1"}
 		}, VerdictRefused, []string{"10.0.0.3:4647 accepts connections"}},
-		{"protocol 2 in force", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[0].Facts.RaftProtocol = 2 }, VerdictRefused, []string{"raft protocol 2", "drover raft-v3"}},
+		{"protocol 2 in force", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) { s.Evidence[0].Facts.RaftProtocol = 2 }, VerdictChanges, nil},
+		{"protocol 2 in a file that can be edited", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			old := raftServerOf(t)
+			s.Evidence[0].Protocols, s.Evidence[0].Edits = old.Protocols, old.Edits
+		}, VerdictChanges, []string{"s1: /etc/nomad.d/server.hcl:2:3: raft_protocol 2 becomes 3, with the new raft configuration"}},
+		{"protocol 2 by a flag", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.Evidence[0].EditProblem = "the flag -raft-protocol=2 decides"
+		}, VerdictRefused, []string{"-raft-protocol=2"}},
 		{"protocol 2 by default", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
 			s.stopped(0)
 			s.Evidence[0].Facts.VersionDisk = version("1.2.6")
@@ -212,5 +219,77 @@ func TestSamePeers(t *testing.T) {
 		if got := SamePeers([]byte(text), []RaftPeer{a, b}); got != want {
 			t.Errorf("%s: %t", text, got)
 		}
+	}
+}
+
+// A remedy that names a command leads out of it: the same servers, in the state that the remedy says, are not refused by that command.
+func TestRemediesDoNotLeadInACircle(t *testing.T) {
+	recoverable := func(t *testing.T, evidence []RaftEvidence) Recovery {
+		survey, options := RecoverSurvey{Leaderless: ElectionPatience}, RecoverOptions{}
+		for _, e := range evidence {
+			e.Facts.Unit, e.Facts.UnitSettings = "nomad.service", UnitFacts{Systemd: true, ExecStart: []string{"/usr/bin/nomad"}}
+			one := RecoverEvidence{RaftEvidence: e}
+			if e.Facts.Answers {
+				one.View = &AgentView{Host: e.Facts.Host, ServerID: e.NodeID, RPC: e.Address, Raft: Raft{State: "Candidate", Applied: 5, Protocol: 2, Servers: e.Facts.RaftServers}}
+				if e.Facts.Leader {
+					one.View.Raft.State = Leader
+				}
+				survey.Answers = append(survey.Answers, Answer{Host: e.Facts.Host, View: *one.View})
+			}
+			survey.Hosts, survey.Evidence = append(survey.Hosts, e.Facts), append(survey.Evidence, one)
+			options.Survivors = append(options.Survivors, e.Facts.Host)
+		}
+		return NewRecovery(survey, options)
+	}
+	leaderless := func(all []RaftEvidence) []RaftEvidence {
+		for i := range all {
+			all[i].Facts.Leader = false
+		}
+		return all
+	}
+	down := func(all []RaftEvidence) []RaftEvidence {
+		for i := range all {
+			silent(&all[i])
+		}
+		return all
+	}
+	for name, evidence := range map[string][]RaftEvidence{
+		"two that have a leader":     raftClusterOf(t, 2),
+		"two without a leader":       leaderless(raftClusterOf(t, 2)),
+		"two that are stopped":       down(raftClusterOf(t, 2)),
+		"three without a leader":     leaderless(raftClusterOf(t, 3)),
+		"three that are stopped":     down(raftClusterOf(t, 3)),
+		"one of three in a cluster":  down(raftClusterOf(t, 3))[:1],
+		"three, one of them stopped": append(leaderless(raftClusterOf(t, 3))[:2], down(raftClusterOf(t, 3))[2]),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "one of three in a cluster" {
+				evidence[0].Others = []string{"gossip knew s2.global"}
+			}
+			plan := NewRaftPlan(Survey{}, evidence, RaftOptions{})
+			if plan.Verdict() != VerdictRefused {
+				t.Fatalf("not refused: %+v", plan)
+			}
+			for _, problem := range plan.Problems {
+				after := slices.Clone(evidence)
+				switch {
+				case strings.Contains(problem.Remedy, "drover replace-servers"):
+					t.Errorf("%s: it refuses raft protocol 2", problem)
+				case !strings.Contains(problem.Remedy, "drover recover"):
+					t.Errorf("%s: no command that goes on", problem)
+				case strings.Contains(problem.Remedy, "systemctl stop"):
+					after = down(after)
+				}
+				r := recoverable(t, after)
+				if r.Verdict() != VerdictChanges {
+					t.Errorf("%s: drover recover refuses it: %s", problem, Words(r.Problems))
+				}
+				for i := range r.Steps {
+					if len(r.Steps[i].Edits) != 1 {
+						t.Errorf("%s keeps raft protocol 2", r.Steps[i].Host)
+					}
+				}
+			}
+		})
 	}
 }

@@ -124,15 +124,25 @@ func (p *planner) release() {
 	if !p.target.Known() || !p.wants() {
 		return
 	}
-	core := p.target.parsed.Core().String()
+	refused, warned := releaseProblems(p.target)
+	p.plan.Problems, p.plan.Warnings = append(p.plan.Problems, refused...), append(p.plan.Warnings, warned...)
+}
+
+// releaseProblems say what is wrong with a release itself: that it must not be installed, or only that it has a known fault.
+func releaseProblems(target Version) (refused, warned []Problem) {
+	if !target.Known() {
+		return nil, nil
+	}
+	core := target.parsed.Core().String()
 	bad, found := badReleases()[core]
 	switch {
 	case !found:
 	case bad.refuse:
-		p.plan.refuse("", "use "+bad.next+" or a later patch release", "%s is a bad release: %s", core, bad.text)
+		refused = []Problem{{Text: fmt.Sprintf("%s is a bad release: %s", core, bad.text), Remedy: "use " + bad.next + " or a later patch release"}}
 	default:
-		p.plan.warn("", "%s has a known fault: %s; %s repairs it", core, bad.text, bad.next)
+		warned = []Problem{{Text: fmt.Sprintf("%s has a known fault: %s; %s repairs it", core, bad.text, bad.next)}}
 	}
+	return refused, warned
 }
 
 // wants tells whether anything would be upgraded if nothing were refused.
