@@ -194,12 +194,12 @@ func (l *raftLook) recordedAddress(ctx context.Context, port string) {
 	for name, address := range l.gossip(ctx) {
 		host, _, err := net.SplitHostPort(address)
 		if err == nil && slices.Contains(own, host) && strings.HasSuffix(name, "."+e.Facts.Region) {
-			e.Address = net.JoinHostPort(host, port)
+			e.Address, e.AddressProblem = net.JoinHostPort(host, port), ""
 			return
 		}
 	}
 	if len(own) == 1 {
-		e.Address = net.JoinHostPort(own[0], port)
+		e.Address, e.AddressProblem = net.JoinHostPort(own[0], port), ""
 		return
 	}
 	if e.AddressProblem == "" {

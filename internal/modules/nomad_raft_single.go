@@ -48,7 +48,7 @@ func (m *migration) single(ctx context.Context) (*Result, error) {
 	if err := m.singleRequest(ctx); err != nil {
 		return nil, err
 	}
-	m.alone, m.sole = true, m.evidence.Sole
+	m.byItself()
 	outcome, err := m.stopServer(ctx)
 	if err != nil {
 		return nil, err
@@ -65,6 +65,9 @@ func (m *migration) single(ctx context.Context) (*Result, error) {
 	}
 	return m.result(ctx, outcome, message)
 }
+
+// byItself says what a stop of the only server rests on: its own word that it is alone, or else what its host shows.
+func (m *migration) byItself() { m.alone, m.sole = true, m.evidence.Sole }
 
 // unknownHosts are those of the inventory of which nobody has found out whether they run a server.
 func (m *migration) unknownHosts() []string {
