@@ -123,6 +123,7 @@ func (j *journey) later(from, target Version) {
 			Remedy: "name one between them too with --via, or accept the risk with --allow-unsupported-skip",
 		})
 	}
+	j.plan.ofRelease(target, j.plan.Steps)
 	for i := range j.regions {
 		j.plan.Legs = append(j.plan.Legs, Leg{Region: j.regions[i].Region, Target: target, Why: j.why(from, target)})
 	}

@@ -295,6 +295,20 @@ func TestJourneyOverStops(t *testing.T) {
 }
 
 // One region and one version make the plan that there was before there were legs.
+// Where the way ends at a bad release is told before its first leg is begun.
+func TestJourneyToABadRelease(t *testing.T) {
+	s := survey()
+	for i := range s.Hosts {
+		s.Hosts[i].VersionRunning, s.Hosts[i].VersionDisk = version("1.6.10"), version("1.6.10")
+	}
+	for target, want := range map[string]string{"1.9.2": VerdictRefused, "1.9.3": VerdictChanges} {
+		plan := NewJourney([]Survey{s}, versions("1.8.4", target), Options{})
+		if plan.Verdict() != want || strings.Contains(Words(plan.Problems), target+" is a bad release") != (want == VerdictRefused) {
+			t.Errorf("%s: verdict %s: %s", target, plan.Verdict(), Words(plan.Problems))
+		}
+	}
+}
+
 func TestJourneyOfOneLegIsAPlan(t *testing.T) {
 	one, _ := json.Marshal(NewJourney(survey().Regions(), versions("1.11.0"), Options{}))
 	if plan, _ := json.Marshal(NewPlan(survey(), version("1.11.0"), Options{})); string(plan) != string(one) || strings.Contains(string(one), "legs") {
