@@ -54,7 +54,7 @@ func newUpgradeClientsCommand(s streams) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "upgrade-clients --to VERSION [--drain] [--binary FILE | --binary-dir DIR | --mirror URL]",
 		Short: "Upgrade the clients of a cluster, in place or drained first",
-		Long: `upgrade-clients does with the clients what upgrade does, and leaves the servers alone, which must have the version already. Without
+		Long: `upgrade-clients does with the clients what upgrade does, and leaves the servers alone, which should have the version already. Without
 --drain allocations go on while their client is restarted, which is what Nomad supports and is quicker. With --drain each client's
 allocations are moved to other clients first, and its eligibility is as before afterwards: a client that was ineligible stays so.
 

@@ -14,7 +14,7 @@ func nomadReplaceCheckModule() Module {
 		Name:  "nomad_replace_check",
 		Short: "Say what replacing clients by new ones will do, and everything that stands in the way",
 		Doc: "Run once. Looks at every host of the inventory, and touches none. New clients must have no Nomad, or the one that this installation makes; old ones must be clients that nobody else is draining; " +
-			"no server may be older than the new clients. All problems are named, not only the first. " + unitDoc,
+			"no server may be older than the new clients, of another edition, or turn away clients of their version, and a bad release is refused as by nomad_preflight. All problems are named, not only the first. " + unitDoc,
 		Args: []Arg{
 			versionArg(),
 			{Name: "new", Kind: List, Required: true, Doc: "The hosts that become clients."},
