@@ -4,6 +4,8 @@ package playbooks
 
 import (
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +30,29 @@ func TestThePageNamesTheLanguage(t *testing.T) {
 	for _, word := range words {
 		if !strings.Contains(string(text), "`"+word+"`") {
 			t.Errorf("docs/playbooks.md does not name %s", word)
+		}
+	}
+}
+
+// TestProcedurePages holds the pages of procedures to the four things that each says, under headings that read alike.
+func TestProcedurePages(t *testing.T) {
+	pages, err := filepath.Glob("../docs/procedures/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no pages: %v", err)
+	}
+	for _, page := range append(pages, "../docs/health.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		headings := []string{"What it does", "What it refuses", "What it needs", "When it is interrupted"}
+		if filepath.Base(page) == "raft-v3.md" {
+			headings = headings[2:] // what it does and refuses is said of each of its two ways
+		}
+		for _, heading := range headings {
+			if !slices.ContainsFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.HasPrefix(line, "## "+heading) }) {
+				t.Errorf("%s has no heading %q", page, heading)
+			}
 		}
 	}
 }
