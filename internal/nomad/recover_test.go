@@ -107,6 +107,10 @@ func TestRecovery(t *testing.T) {
 			old := raftServerOf(t)
 			s.Evidence[0].Protocols, s.Evidence[0].Edits = old.Protocols, old.Edits
 		}, VerdictChanges, []string{"s1: /etc/nomad.d/server.hcl:2:3: raft_protocol 2 becomes 3, with the new raft configuration"}},
+		{"it refuses the token, and names a leader", 3, 1, func(s *RecoverSurvey, o *RecoverOptions) {
+			s.stopped(0)
+			s.Evidence[0].Facts.Running, s.Evidence[0].Leads, o.StopSignal = true, "10.0.0.2:4647", "KILL"
+		}, VerdictRefused, []string{"names 10.0.0.2:4647 as the leader", "agent:read"}},
 		{"protocol 2 by a flag", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
 			s.Evidence[0].EditProblem = "the flag -raft-protocol=2 decides"
 		}, VerdictRefused, []string{"-raft-protocol=2"}},
