@@ -6,48 +6,59 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"drover/internal/lab"
 )
 
-// rollingWriter registers a job as often as it can, as somebody outside would.
+// rollingWriter registers a job as often as it can with each of the servers, as somebody outside would: one that does not answer keeps nobody
+// from asking another.
 type rollingWriter struct {
-	stop    context.CancelFunc
-	done    chan struct{}
-	longest time.Duration // between two that succeeded
+	stop context.CancelFunc
+	done sync.WaitGroup
+
+	mu      sync.Mutex
+	last    time.Time
+	longest time.Duration // between two that succeeded, whichever server took them
 	written int
 }
 
 func (r *rig) writeJobs(hosts []string) *rollingWriter {
 	ctx, stop := context.WithCancel(r.t.Context())
-	w := &rollingWriter{stop: stop, done: make(chan struct{})}
-	go func() {
-		defer close(w.done)
-		last := time.Now()
-		for n := 0; ctx.Err() == nil; n++ {
-			if r.register(hosts[n%len(hosts)], fmt.Sprintf("w%d", n%5)) == nil {
-				w.longest = max(w.longest, time.Since(last))
-				w.written++
-				last = time.Now()
+	w := &rollingWriter{stop: stop, last: time.Now()}
+	for _, host := range hosts {
+		w.done.Go(func() {
+			for ctx.Err() == nil {
+				if r.register(host, "w-"+host) == nil {
+					w.note(1)
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(600 * time.Millisecond):
+				}
 			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(200 * time.Millisecond):
-			}
-		}
-		w.longest = max(w.longest, time.Since(last))
-	}()
+		})
+	}
 	return w
+}
+
+func (w *rollingWriter) note(written int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.longest, w.last = max(w.longest, time.Since(w.last)), time.Now()
+	w.written += written
 }
 
 // end says how long no job could be registered.
 func (w *rollingWriter) end(t testing.TB) {
 	t.Helper()
 	w.stop()
-	<-w.done
+	w.done.Wait()
+	w.note(0)
 	t.Logf("%d registrations, the longest time without one %s", w.written, w.longest.Round(time.Millisecond))
 	if w.longest > 10*time.Second || w.written < 20 {
 		t.Errorf("%d registrations, and none for %s", w.written, w.longest)
@@ -86,7 +97,7 @@ func (r *rig) wantRolled() {
 // TestLabRaftRolling migrates three servers while jobs are written.
 func TestLabRaftRolling(t *testing.T) {
 	t.Parallel() // nearly all of it is waiting for gossip
-	r := newRig(t, lab.Options{Servers: 3, Version: raftVersion, RaftProtocol: 2}, "drover")
+	r := newRig(t, lab.Options{Servers: 3, Version: raftVersion, RaftProtocol: 2, ACL: true, MTLS: true}, "drover")
 	leader, followers := r.roles()
 	wantAnswer(t, r.run("raft-v3", "--check"), exitChanges, "3 servers, one at a time, the leader last", "3. "+leader+", leader", raftConfig+":4:", "30 to 60 s")
 	wantAnswer(t, r.run("raft-v3", "--yes", "--limit", followers[0]), exitRefused, "--limit leaves it out")
@@ -95,7 +106,54 @@ func TestLabRaftRolling(t *testing.T) {
 	writer.end(t)
 	wantAnswer(t, a, exitOK)
 	r.wantRolled()
+	r.wantLetGo(a, leader)
 	t.Logf("took %s", a.took.Round(time.Second))
+}
+
+// wantLetGo checks that the leader was the last, and that the others had let go of each server before it was started again: of the last one
+// the members only.
+func (r *rig) wantLetGo(a answer, leader string) {
+	r.t.Helper()
+	if strings.Contains(a.err, "although the others have not let it go") {
+		r.t.Errorf("a server was started too early: %s", a)
+	}
+	order := r.startOrder()
+	if order[2] != leader {
+		r.t.Errorf("%s led and was to be the last; the order was %v", leader, order)
+	}
+	for i, host := range order {
+		address, err := r.lab.Host(host)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		started := r.logged(host, "Started nomad.service")
+		left := r.logged(order[(i+1)%3], "serf: EventMemberLeave: "+host+".global")
+		gone := append(r.logged(order[(i+1)%3], "removed peer, stopping replication: peer="+address.Address.String()+":"), r.logged(order[(i+2)%3], "removed peer, stopping replication: peer="+address.Address.String()+":")...)
+		if len(started) != 2 || len(left) == 0 || len(gone) == 0 {
+			r.t.Fatalf("%s was started at %v, it left at %v and was removed from raft at %v", host, started, left, gone)
+		}
+		again := started[1]
+		if left[0] > again || (host != leader) != (gone[0] < again) {
+			r.t.Errorf("%s was started again at %f; it had left at %f and was removed from raft at %f", host, again, left[0], gone[0])
+		}
+	}
+}
+
+// logged are the times, in seconds since 1970, of the lines with these words in the journal of a host's Nomad.
+func (r *rig) logged(host, words string) []float64 {
+	r.t.Helper()
+	var times []float64
+	for line := range strings.Lines(r.onHost(host, "journalctl", "-u", "nomad", "-o", "short-unix", "--no-pager")) {
+		if !strings.Contains(line, words) {
+			continue
+		}
+		at, err := strconv.ParseFloat(strings.Fields(line)[0], 64)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		times = append(times, at)
+	}
+	return times
 }
 
 // TestLabRaftRollingCombined migrates servers that are clients too: no allocation may notice.
