@@ -100,6 +100,7 @@ func TestConfigPlaybook(t *testing.T) {
 		written string // the hosts, in order
 		text    string // of b's file afterwards
 		says    string // of b's edit
+		refuses string // the first task
 	}{
 		"a number by the command line": {extra: set, written: "a b c", text: three, says: "server.raft_protocol set to 3 in nomad.hcl"},
 		"a number by a file":           {extra: map[string]any{"key": "server.raft_protocol", "value": 3}, written: "a b c", text: three},
@@ -113,7 +114,8 @@ func TestConfigPlaybook(t *testing.T) {
 			fails: true, text: two,
 		},
 		"the first binary rejects it": {extra: set, change: func(h map[string]*configured) { h["a"].rejects = true }, fails: true, text: two},
-		"no value":                    {extra: map[string]any{"key": "server.raft_protocol"}, fails: true, text: two},
+		"a secret":                    {extra: map[string]any{"key": "server.encrypt", "secret": "c2VjcmV0"}, written: "a b c", text: "server {\n  raft_protocol = 2\n  encrypt = \"c2VjcmV0\"\n}\n", says: "server.encrypt set to (hidden) in nomad.hcl"},
+		"no value":                    {extra: map[string]any{"key": "server.raft_protocol"}, fails: true, text: two, refuses: "Say which key and what becomes of it"},
 		"a proof of what is not there": {
 			extra: map[string]any{"key": "server.raft_protocol", "absent": true, "prove": true},
 			fails: true, text: two,
@@ -144,6 +146,11 @@ func TestConfigPlaybook(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.text, fleet.hosts["b"].text); diff != "" {
 				t.Error(diff)
+			}
+			if test.refuses != "" {
+				if said := w.events.result(t, "See that a key and what becomes of it are said", "a")["msg"]; !strings.HasPrefix(fmt.Sprint(said), test.refuses) {
+					t.Errorf("it says %v", said)
+				}
 			}
 			if test.says != "" {
 				if said := w.events.result(t, "Set the key", "b")["msg"]; fmt.Sprint(said) != test.says {
