@@ -41,6 +41,7 @@ func (c *cluster) raftEvidence(ctx context.Context, host Host, facts nomad.HostF
 		return e, err
 	}
 	l.address(ctx)
+	l.others(ctx)
 	return e, nil
 }
 
@@ -137,7 +138,6 @@ func (l *raftLook) text(key ...string) string {
 // 1.2.6): advertise.rpc, else the address that it binds to. Where that is a wildcard, a name or a template, gossip's own record has it.
 func (l *raftLook) address(ctx context.Context) {
 	e := l.evidence
-	l.others(ctx)
 	if e.Facts.Answers && e.Facts.RPC != "" {
 		e.Address = e.Facts.RPC
 		return
@@ -260,7 +260,7 @@ func (l *raftLook) others(ctx context.Context) {
 	}
 	l.status(ctx)
 	slices.Sort(e.Others)
-	e.Sole = len(recorded) > 0 && len(e.Others) == 0
+	e.Sole = len(e.Others) == 0 && (len(recorded) > 0 || e.Speaks)
 }
 
 // status asks an agent that runs and says nothing of itself what needs no token: whom it follows, and whom raft's configuration has.
@@ -275,7 +275,10 @@ func (l *raftLook) status(ctx context.Context) {
 	}
 	leader, peers := nomad.AskStatus(ctx, client)
 	e.Leads = leader
-	if len(peers) > 1 {
-		e.Others = append(e.Others, "raft's configuration has the servers "+strings.Join(peers, ", "))
+	switch {
+	case len(peers) == 1 && peers[0] == e.Address:
+		e.Speaks = leader == ""
+	case len(peers) > 0:
+		e.Others = append(e.Others, fmt.Sprintf("raft's configuration has %s, and this server is at %s", strings.Join(peers, ", "), orNone(e.Address)))
 	}
 }

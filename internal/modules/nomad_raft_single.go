@@ -45,10 +45,10 @@ func (m *migration) single(ctx context.Context) (*Result, error) {
 	if m.call.Check {
 		return &Result{Changed: true, Message: "would restart the server with raft protocol 3: " + m.step.Reason}, nil
 	}
+	m.byItself()
 	if err := m.singleRequest(ctx); err != nil {
 		return nil, err
 	}
-	m.byItself()
 	outcome, err := m.stopServer(ctx)
 	if err != nil {
 		return nil, err
@@ -67,7 +67,9 @@ func (m *migration) single(ctx context.Context) (*Result, error) {
 }
 
 // byItself says what a stop of the only server rests on: its own word that it is alone, or else what its host shows.
-func (m *migration) byItself() { m.alone, m.sole = true, m.evidence.Sole }
+func (m *migration) byItself() {
+	m.alone, m.sole, m.lone = true, m.evidence.Sole, m.evidence.Sole && m.evidence.Speaks
+}
 
 // unknownHosts are those of the inventory of which nobody has found out whether they run a server.
 func (m *migration) unknownHosts() []string {

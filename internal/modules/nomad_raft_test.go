@@ -197,18 +197,24 @@ func TestRaftSole(t *testing.T) {
 		want   bool
 		others string
 		leads  string
+		speaks bool
 	}{
-		"alone":                  {want: true},
-		"joins itself":           {config: `server { retry_join = ["10.0.0.1", "127.0.0.1:4648"] }`, want: true},
-		"one to bootstrap":       {config: `server { bootstrap_expect = 1 }`, want: true},
-		"three to bootstrap":     {config: `server { bootstrap_expect = 3 }`, others: "bootstrap_expect = 3"},
-		"joins another":          {config: `server { server_join { retry_join = ["10.0.0.2"] } }`, others: "joins 10.0.0.2"},
-		"no record":              {change: func(h *raftHost) { delete(h.files, "/opt/nomad/server/serf/snapshot") }},
-		"an empty record":        {change: func(h *raftHost) { h.files["/opt/nomad/server/serf/snapshot"] = "" }},
-		"gossip knows another":   {change: func(h *raftHost) { h.files["/opt/nomad/server/serf/snapshot"] += "alive: s2.global 10.0.0.2:4648\n" }, others: "gossip knew s2.global"},
-		"of another region":      {change: func(h *raftHost) { h.files["/opt/nomad/server/serf/snapshot"] += "alive: s2.europe 10.0.0.2:4648\n" }, want: true},
-		"raft has it alone":      {change: func(h *raftHost) { h.api = status(0, `["10.0.0.1:4647"]`) }, want: true},
-		"raft has another":       {change: func(h *raftHost) { h.api = status(0, `["10.0.0.1:4647","10.0.0.2:4647"]`) }, others: "raft's configuration has the servers 10.0.0.1:4647, 10.0.0.2:4647"},
+		"alone":                {want: true},
+		"joins itself":         {config: `server { retry_join = ["10.0.0.1", "127.0.0.1:4648"] }`, want: true},
+		"one to bootstrap":     {config: `server { bootstrap_expect = 1 }`, want: true},
+		"three to bootstrap":   {config: `server { bootstrap_expect = 3 }`, others: "bootstrap_expect = 3"},
+		"joins another":        {config: `server { server_join { retry_join = ["10.0.0.2"] } }`, others: "joins 10.0.0.2"},
+		"no record":            {change: func(h *raftHost) { delete(h.files, "/opt/nomad/server/serf/snapshot") }},
+		"an empty record":      {change: func(h *raftHost) { h.files["/opt/nomad/server/serf/snapshot"] = "" }},
+		"gossip knows another": {change: func(h *raftHost) { h.files["/opt/nomad/server/serf/snapshot"] += "alive: s2.global 10.0.0.2:4648\n" }, others: "gossip knew s2.global"},
+		"of another region":    {change: func(h *raftHost) { h.files["/opt/nomad/server/serf/snapshot"] += "alive: s2.europe 10.0.0.2:4648\n" }, want: true},
+		"raft has it alone":    {change: func(h *raftHost) { h.api = status(0, `["10.0.0.1:4647"]`) }, want: true, speaks: true},
+		"raft has it, no record": {change: func(h *raftHost) {
+			h.api = status(0, `["10.0.0.1:4647"]`)
+			delete(h.files, "/opt/nomad/server/serf/snapshot")
+		}, want: true, speaks: true},
+		"raft has only another":  {change: func(h *raftHost) { h.api = status(0, `["10.0.0.2:4647"]`) }, others: "raft's configuration has 10.0.0.2:4647, and this server is at 10.0.0.1:4647"},
+		"raft has another":       {change: func(h *raftHost) { h.api = status(0, `["10.0.0.1:4647","10.0.0.2:4647"]`) }, others: "raft's configuration has 10.0.0.1:4647, 10.0.0.2:4647, and this server"},
 		"nothing without token":  {change: func(h *raftHost) { h.api = status(0, "") }, want: true},
 		"follows another leader": {change: func(h *raftHost) { h.api = status(1, `["10.0.0.1:4647"]`) }, want: true, leads: "10.0.0.2:4647"},
 	} {
@@ -225,7 +231,7 @@ func TestRaftSole(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if e.Sole != test.want || e.Leads != test.leads || !strings.Contains(strings.Join(e.Others, "\n"), test.others) || (test.others == "") != (len(e.Others) == 0) {
+			if e.Sole != test.want || e.Speaks != test.speaks || e.Leads != test.leads || !strings.Contains(strings.Join(e.Others, "\n"), test.others) || (test.others == "") != (len(e.Others) == 0) {
 				t.Errorf("sole %t, leader %q, others %q", e.Sole, e.Leads, e.Others)
 			}
 			// It is what the stop rests on.
@@ -235,6 +241,9 @@ func TestRaftSole(t *testing.T) {
 			if (len(against) == 0) != test.want {
 				t.Errorf("against the stop: %s", nomad.Words(against))
 			}
+			if signal, err := m.signal(); (err == nil) != test.speaks {
+				t.Errorf("stopped with %q, %v, which is asked for only where it hangs", signal, err)
+			}
 		})
 	}
 }
@@ -243,7 +252,7 @@ func raftMigration(host Host, facts nomad.HostFacts, evidence nomad.RaftEvidence
 	call := &Call{Name: "s1", Host: host, Fleet: &raftFleet{names: []string{"s1", "s2"}, host: host}, Say: func(string, ...any) {}}
 	m := &migration{swap: &swap{cluster: newCluster(call), voice: voice{call: call}}, evidence: evidence}
 	m.facts, m.agent.Running, m.agent.Unit.ActiveState = facts, facts.Running, "active"
-	m.own.Error = facts.Problem
+	m.own.Error, m.agent.Unit.KillSignal = facts.Problem, 2
 	return m
 }
 

@@ -82,6 +82,8 @@ type swap struct {
 	alone bool
 	// sole says that what can be read on the host names no other server (nomad.StopQuestion).
 	sole bool
+	// lone says that it is the only server by what it tells without a token: should it leave when it stops, it leaves nobody.
+	lone bool
 	// guard says what else speaks against the stop; nil: nothing does.
 	guard func([]nomad.Answer) []nomad.Problem
 	doing string // what is done, for errors; "": the exchange of the binary
@@ -216,7 +218,7 @@ func (s *swap) signal() (string, error) {
 	if s.down() {
 		return options.Stop, nil
 	}
-	if s.own.Error != "" && options.Stop == "" {
+	if s.own.Error != "" && options.Stop == "" && !s.lone {
 		return "", refuse("%s: the agent runs but does not answer (%s), so its leave flags are not known and no signal is known to be safe; "+
 			"nothing was stopped; repair its API, or stop it with stop_signal: KILL (--stop-signal KILL)", s.call.Name, s.own.Error)
 	}

@@ -35,8 +35,11 @@ type RaftEvidence struct {
 	EditProblem string
 	// Others is evidence of further servers in the cluster of one that cannot be asked, or that does not show raft's configuration: "retry_join names 10.0.0.2".
 	Others []string
-	// Sole says that Others is empty although gossip's own record was there to be read.
+	// Sole says that Others is empty although gossip's own record was there to be read, or raft's configuration was told.
 	Sole bool
+	// Speaks says that an agent which says nothing of itself tells what needs no token: it has no leader, and raft's configuration is this server
+	// alone. So does one that has yet to read the state with the tokens, which takes a leader.
+	Speaks bool
 	// Leads is the RPC address of the leader that an agent names which shows no more of itself; "": none.
 	Leads string
 }
@@ -204,7 +207,7 @@ func (e *RaftEvidence) common(options RaftOptions) []Problem {
 	switch silent := e.silent() && f.Unfinished == ""; {
 	case silent && e.Leads != "":
 		add("give a token with the capability agent:read (nomad_token, nomad_token_file or NOMAD_TOKEN)", "its agent names %s as the leader, and does not say how it is itself: %s", e.Leads, f.Problem)
-	case silent && options.StopSignal == "":
+	case silent && options.StopSignal == "" && !e.Speaks:
 		add("repair its API, or stop it with --stop-signal KILL", "its agent runs and does not answer, so that nothing is known of what it does: %s", f.Problem)
 	}
 	after := e.After(options.Target)
@@ -310,6 +313,8 @@ func RaftSingle(e RaftEvidence, options RaftOptions) (RaftStep, []Problem) {
 		step.Action, step.Reason = ActionRescue, "its agent ends as soon as it is started"
 	case !f.Running:
 		step.Action, step.Reason = ActionRescue, "its agent does not run"
+	case !f.Answers && e.Speaks:
+		step.Action, step.Reason = ActionRescue, "it has no leader, and so has not read the state that holds the tokens"
 	case !f.Answers:
 		step.Action, step.Reason = ActionRescue, "its agent does not answer"
 		problems = append(problems, e.unproven(options)...)

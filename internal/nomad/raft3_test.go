@@ -93,6 +93,10 @@ func TestRaftSingle(t *testing.T) {
 			silent(e)
 			e.Facts.Running, e.Others = true, []string{"gossip knew s2.global"}
 		}, RaftOptions{StopSignal: "KILL"}, ActionRefused, "gossip knew s2.global"},
+		"refuses the token, and has no leader": {func(e *RaftEvidence) {
+			silent(e)
+			e.Facts.Running, e.Sole, e.Speaks = true, true, true
+		}, RaftOptions{}, ActionRescue, ""},
 		"refuses the token, and names a leader": {func(e *RaftEvidence) {
 			silent(e)
 			e.Facts.Running, e.Sole, e.Leads = true, true, raftAddress

@@ -199,7 +199,9 @@ func (r *recoverer) survivor(e *RecoverEvidence) {
 	if decided, ok := WantsProtocol2(e.Protocols, e.After(Version{})); ok && len(e.Edits) == 0 && e.EditProblem == "" {
 		r.refuse(f.Host, "set server.raft_protocol = 3 in its configuration", "it starts with raft protocol 2%s, and a recovery writes a peers.json for protocol 3", decided)
 	}
-	r.Problems = append(r.Problems, e.common(options)...)
+	plain := e.RaftEvidence
+	plain.Speaks = false // what its leave would do to the others is not known
+	r.Problems = append(r.Problems, plain.common(options)...)
 	if !e.PeersInfo && f.DataDir != "" {
 		r.refuse(f.Host, "start this server once as it is, and see that the file appears", "%s/server/raft/peers.info is missing: Nomad would delete a peers.json without using it", f.DataDir)
 	}
