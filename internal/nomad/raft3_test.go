@@ -167,6 +167,15 @@ func TestRaftPlanMode(t *testing.T) {
 	if p := NewRaftPlan(Survey{}, of(2), RaftOptions{}); p.Verdict() != VerdictRefused || !strings.Contains(Words(p.Problems), "two servers") {
 		t.Errorf("two: %+v", p)
 	}
+	two := of(2)
+	for i := range two {
+		f := &two[i].Facts
+		f.RaftProtocol, two[i].Edits, two[i].Protocols = 3, nil, nil
+		f.RaftServers = []RaftServer{{two[0].NodeID, two[0].Address, true}, {two[1].NodeID, two[1].Address, true}}
+	}
+	if p := NewRaftPlan(Survey{}, two, RaftOptions{}); p.Verdict() != VerdictClean || len(p.Steps) != 2 {
+		t.Errorf("two that are done: %s %s", p.Verdict(), Words(p.Problems))
+	}
 	p := NewRaftPlan(Survey{}, of(3), RaftOptions{})
 	var order []string
 	for _, step := range p.Steps {
