@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,6 +126,9 @@ func TestLabRaftSingle(t *testing.T) {
 		{"rescued: the right peers.json before the old configuration", (*single).peersFirst},
 		{"rescued: an id with a line break, used up", (*single).wrongID},
 		{"rescued: not running", (*single).notRunning},
+		{"rescued: does not answer", (*single).hangs},
+		{"rescued: upgraded without a peers.json", (*single).upgradedFirst},
+		{"rescued: upgraded, and the configuration left as it was", (*single).upgradedOnly},
 		{"refused", (*single).refusals},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -224,8 +228,23 @@ func (s *single) plain() {
 	s.wantUntouched(pids)
 	before := s.onHost("cat", raftConfig)
 	owner := s.onHost("stat", "-c", "%U:%G %a", raftConfig)
+	// As an agent of the user nomad has it, and with a line break that must not get into peers.json.
+	s.onHost("sh", "-c", "chown -R games:games /opt/nomad/server; printf '\\n' >> /opt/nomad/server/node-id")
+	seen := s.watchPeers()
 	a = s.migrate()
 	s.migrated(raftVersion)
+	servers, err := s.raftServers(s.host)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	wantPeers := fmt.Sprintf(`[{"id":"%s","address":"%s","non_voter":false}]`, s.nodeID, servers[0].Address)
+	file := seen()
+	if compact := strings.Join(strings.Fields(file.text), ""); compact != wantPeers {
+		s.t.Errorf("peers.json was %q, want %s", file.text, wantPeers)
+	}
+	if stat := strings.TrimSpace(s.onHost("stat", "-c", "%u %a", "/opt/nomad/server/raft/raft.db")); fmt.Sprintf("%d %o", file.owner, file.mode) != stat {
+		s.t.Errorf("peers.json had the owner and the mode %d %o, raft.db has %s", file.owner, file.mode, stat)
+	}
 	want := strings.Replace(before, "raft_protocol    = 2", "raft_protocol    = 3", 1)
 	if after := s.onHost("cat", raftConfig); after != want {
 		s.t.Errorf("%s:\n%s\nwant\n%s", raftConfig, after, want)
@@ -237,6 +256,44 @@ func (s *single) plain() {
 		s.t.Errorf("the backup is not named: %s", a)
 	}
 	s.onHost("sh", "-c", "test -s /opt/nomad/server.drover-backup-*/raft/raft.db")
+}
+
+// peersFile is peers.json as it was seen.
+type peersFile struct {
+	text  string
+	owner uint32
+	mode  os.FileMode
+}
+
+// watchPeers looks for peers.json from below until the result is asked for, and for the agent that ran before: both at the same time are the
+// mistake that makes Nomad delete the file unread.
+func (s *single) watchPeers() (seen func() peersFile) {
+	s.t.Helper()
+	before, err := s.lab.AgentPID(s.host)
+	if err != nil || before == 0 {
+		s.t.Fatalf("agent %d: %v", before, err)
+	}
+	found, stop, done := peersFile{}, make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			if info, err := os.Stat(s.path(s.host, peersJSON)); err == nil {
+				text, _ := os.ReadFile(s.path(s.host, peersJSON))
+				if _, err := os.Stat(fmt.Sprintf("/proc/%d", before)); err == nil {
+					s.t.Error("peers.json is there while the agent still runs")
+				}
+				if len(text) > 0 {
+					found = peersFile{text: string(text), owner: info.Sys().(*syscall.Stat_t).Uid, mode: info.Mode().Perm()}
+				}
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	return func() peersFile { close(stop); <-done; return found }
 }
 
 func (s *single) withVersion() {
@@ -264,12 +321,9 @@ func (s *single) badPeers() {
 		s.onHost("systemctl", "stop", "nomad")
 		s.peers(text)
 		s.onHost("systemctl", "start", "nomad")
-		s.eventually("the server to end", 20*time.Second, func() bool {
-			return strings.Contains(s.onHost("sh", "-c", "systemctl show -p SubState --value nomad"), "auto-restart")
-		})
+		s.ended()
+		wantAnswer(s.t, s.rig.run("raft-v3", "--yes"), exitRefused, "somebody has left", "--replace-peers-json")
 	}
-	a := s.rig.run("raft-v3", "--yes")
-	wantAnswer(s.t, a, exitRefused, "somebody has left", "--replace-peers-json")
 	s.migrate("--replace-peers-json")
 	s.migrated(raftVersion)
 	if kept := s.onHost("sh", "-c", "cat "+peersJSON+".drover-aside-*"); !strings.Contains(kept, `"address":""`) {
@@ -286,9 +340,7 @@ func (s *single) peersFirst() {
 	s.onHost("systemctl", "stop", "nomad")
 	s.peers(`[{"id":"` + s.nodeID + `","address":"` + servers[0].Address + `","non_voter":false}]`)
 	s.onHost("systemctl", "start", "nomad")
-	s.eventually("the server to end", 20*time.Second, func() bool {
-		return strings.Contains(s.onHost("sh", "-c", "systemctl show -p SubState --value nomad"), "auto-restart")
-	})
+	s.ended()
 	s.migrate()
 	s.migrated(raftVersion)
 }
@@ -317,6 +369,52 @@ func (s *single) notRunning() {
 	s.migrated(raftVersion)
 }
 
+// hangs is an agent that takes connections and says nothing.
+func (s *single) hangs() {
+	s.setProtocol("3")
+	s.onHost("systemctl", "restart", "nomad")
+	s.leaderless(s.host)
+	s.onHost("systemctl", "kill", "-s", "STOP", "nomad")
+	a := s.migrate("--stop-signal", "KILL")
+	if !strings.Contains(a.out, "does not answer") {
+		s.t.Errorf("the plan: %s", a)
+	}
+	s.migrated(raftVersion)
+}
+
+// upgradedFirst is the likeliest accident: a new version in place, which wants protocol 3, and nobody knew of peers.json.
+func (s *single) upgradedFirst() {
+	s.setProtocol("3")
+	s.replaced(oldVersion)
+	s.leaderless(s.host)
+	s.migrate()
+	s.migrated(oldVersion)
+}
+
+// upgradedOnly has the new version end at once, since it does not know protocol 2.
+func (s *single) upgradedOnly() {
+	s.replaced(oldVersion)
+	s.ended()
+	s.migrate()
+	s.migrated(oldVersion)
+}
+
+// replaced has another version run in place.
+func (s *single) replaced(version string) {
+	s.t.Helper()
+	s.onHost("systemctl", "stop", "nomad")
+	install(s.t, s.nomad(version), s.path(s.host, "usr/local/bin/nomad"))
+	s.onHost("systemctl", "start", "nomad")
+}
+
+// ended waits until systemd has seen the agent end by itself.
+func (s *single) ended() {
+	s.t.Helper()
+	s.eventually("the server to end", 20*time.Second, func() bool {
+		return strings.Contains(s.onHost("sh", "-c", "systemctl show -p SubState --value nomad"), "auto-restart")
+	})
+}
+
 func (s *single) refusals() {
 	s.peers(`[{"id":"` + s.nodeID + `","address":"10.0.0.1:4647"}]`)
 	s.refusedWith([]string{"somebody has left " + peersJSON, "--replace-peers-json"})
@@ -336,24 +434,44 @@ func (s *single) refusals() {
 	s.refusedWith([]string{"joins 10.99.99.99"})
 }
 
-// TestLabRaftSingleKilled kills drover at every boundary of a task.
+// TestLabRaftSingleGuarded rescues a server that wants a token and certificates.
+func TestLabRaftSingleGuarded(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 1, Version: raftVersion, RaftProtocol: 2, ACL: true, MTLS: true}, "drover")
+	s := &single{rig: r, host: "s1", nodeID: strings.TrimSpace(r.onHost("s1", "cat", "/opt/nomad/server/node-id"))}
+	s.rig.stabilization(s.host, "1s")
+	if err := s.register(s.host, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	s.setProtocol("3")
+	s.onHost("systemctl", "restart", "nomad")
+	// Raft's log, and with it every token, is applied when there is a leader.
+	s.eventually("the server to know no token", 30*time.Second, func() bool {
+		_, err := s.raftState(s.host)
+		return err != nil && strings.Contains(err.Error(), "ACL token not found")
+	})
+	s.migrate()
+	s.migrated(raftVersion)
+}
+
+// TestLabRaftSingleKilled kills drover at every boundary of a task, with a new version in the same step.
 func TestLabRaftSingleKilled(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 1, Version: raftVersion, RaftProtocol: 2}, "drover")
 	s := &single{rig: r, host: "s1"}
 	s.keepOriginals()
+	to := []string{"--to", oldVersion, "--binary", s.nomad(oldVersion), "--allow-unsupported-skip"}
 	check := func(n int, boundary string) {
 		state := s.state()
-		a := r.again()
+		a := r.again(to...)
 		t.Logf("%d: killed after %s; the host: %s; the second run: code %d, %s", n, boundary, state, a.code, summaryOf(a))
 		if a.code != 0 {
 			t.Fatalf("the second run: %s", a)
 		}
-		s.migrated(raftVersion)
+		s.migrated(oldVersion)
 	}
 	n := 1
 	for ; !t.Failed(); n++ {
 		s.reset()
-		boundary, killed := r.killedAfter(n)
+		boundary, killed := r.killedAfter(n, to...)
 		check(n, boundary)
 		if !killed {
 			break
@@ -363,14 +481,14 @@ func TestLabRaftSingleKilled(t *testing.T) {
 	for _, step := range []string{"committed", "stopping", "edited", "checked"} {
 		n++
 		s.reset()
-		check(n, s.killedAtStep(step))
+		check(n, s.killedAtStep(step, to...))
 	}
 }
 
 // killedAtStep kills drover as soon as the transaction on the host has made a step.
-func (s *single) killedAtStep(step string) string {
+func (s *single) killedAtStep(step string, more ...string) string {
 	s.t.Helper()
-	started := s.begin("raft-v3", "--yes")
+	started := s.begin(append([]string{"raft-v3", "--yes"}, more...)...)
 	s.eventually("the step "+step, time.Minute, func() bool {
 		records, err := filepath.Glob(s.path(s.host, "var/lib/drover/swap/nomad.service/*/steps.jsonl"))
 		if err != nil || len(records) == 0 {
@@ -401,9 +519,9 @@ func summaryOf(a answer) string {
 
 // killedAfter runs raft-v3 with events and kills it after the given one (from 1) of those that begin or end a task on a host; false when
 // it ended before. The text says which one that was.
-func (r *rig) killedAfter(n int) (string, bool) {
+func (r *rig) killedAfter(n int, more ...string) (string, bool) {
 	r.t.Helper()
-	s := r.begin("raft-v3", "--yes", "--output", "json")
+	s := r.begin(append([]string{"raft-v3", "--yes", "--output", "json"}, more...)...)
 	deadline := time.Now().Add(8 * time.Minute)
 	for {
 		seen := r.boundaries(s)
@@ -439,10 +557,10 @@ func (r *rig) boundaries(s *started) []string {
 }
 
 // again runs the command until it ends well; the host may still be held by what the killed run began.
-func (r *rig) again() answer {
+func (r *rig) again(more ...string) answer {
 	r.t.Helper()
 	for end := time.Now().Add(time.Minute); ; {
-		a := r.run("raft-v3", "--yes")
+		a := r.run(append([]string{"raft-v3", "--yes"}, more...)...)
 		if a.code != exitLocked || time.Now().After(end) {
 			return a
 		}
