@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"drover/internal/wire"
 )
 
@@ -205,7 +207,8 @@ func put(ctx context.Context, path, from, like, sum string) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// unedit takes back what was edited, the last first. A file that holds neither content is somebody else's by now and stays.
+// unedit takes back what was edited, the last first. What holds neither content is somebody else's by now and stays; a file that resists keeps
+// none of the others from going back, since half of the edits may be worse than all or none.
 func (t *transaction) unedit() error {
 	if !t.has(stepEditing) {
 		return nil
@@ -215,19 +218,23 @@ func (t *transaction) unedit() error {
 			return err
 		}
 	}
+	var resisted []error
 	for i, e := range slices.Backward(t.plan.Edits) {
 		now, err := content(e.Path)
-		if err != nil {
-			return err
-		}
-		if now != e.After || now == e.Before {
+		switch {
+		case errors.Is(err, unix.EISDIR):
+			continue
+		case err != nil:
+			resisted = append(resisted, err)
+			continue
+		case now != e.After || now == e.Before:
 			continue
 		}
 		if err := put(noCancel(), e.Path, t.plan.oldContent(i), t.plan.oldContent(i), e.Before); err != nil {
-			return fmt.Errorf("take the edit of %s back: %w", e.Path, err)
+			resisted = append(resisted, fmt.Errorf("take the edit of %s back: %w", e.Path, err))
 		}
 	}
-	return nil
+	return errors.Join(resisted...)
 }
 
 func (t *transaction) uneditedWord() string {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"drover/internal/wire"
 )
@@ -136,6 +137,27 @@ func TestAnEditOfSomebodyElseStays(t *testing.T) {
 	}
 	want := map[string]string{"changed": "mine -rw-r-----", "removed": "r -rw-r-----", "model": " -rw-r-----"}
 	if diff := cmp.Diff(want, filesIn(t, dir)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A directory where a file was to be written stops the edits half-way, and keeps none of those that were made.
+func TestADirectoryInTheWayOfAnEditKeepsNone(t *testing.T) {
+	tr, dir := editsOnDisk(t)
+	inTheWay := filepath.Join(dir, "new")
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.edit(t.Context()); !errors.Is(err, unix.EISDIR) {
+		t.Fatalf("error %v", err)
+	}
+	if err := tr.unedit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(beforeEdits, filesIn(t, dir)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
