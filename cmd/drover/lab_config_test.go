@@ -32,6 +32,7 @@ func TestLabConfig(t *testing.T) {
 	})
 	r.sub("a drop-in", (*rig).configDropIn)
 	r.sub("the installed binary rejects it", (*rig).configRejected)
+	r.sub("by the ready playbook", (*rig).configByPlaybook)
 	r.sub("the running agent proves it", (*rig).configEffective)
 }
 
@@ -167,6 +168,29 @@ func (r *rig) configRejected() {
 	install(r.t, kept, r.path("s1", "usr/local/bin/nomad"))
 }
 
+// configByPlaybook sets a key with the ready playbook; that the agent has it is proven after the restart of the next part.
+func (r *rig) configByPlaybook() {
+	server := r.path("s1", "etc/nomad.d/server.hcl")
+	before, err := os.ReadFile(server)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	pids := r.mainPIDs()
+	book := func(vars string, more ...string) answer {
+		return r.run(append([]string{"run", "config", "--limit", "nomad_servers", "-e", vars}, more...)...)
+	}
+	wantAnswer(r.t, book(setGrace, "--check", "--diff"), exitOK, "+", `heartbeat_grace = "17s"`, "changed=1")
+	wantContent(r.t, server, string(before))
+	wantAnswer(r.t, book(setGrace), exitOK, "changed=1")
+	wantContent(r.t, server, strings.TrimSuffix(string(before), "}\r\n")+"  heartbeat_grace = \"17s\"\r\n}\r\n")
+	wantAnswer(r.t, book(setGrace), exitOK, "changed=0")
+	wantAnswer(r.t, book(setGrace+" prove=true"), exitFailed, "server.heartbeat_grace", "it reads its files when it starts")
+	wantAnswer(r.t, book("key=server.heartbeat_grace"), exitFailed, "Say which key and what becomes of it")
+	r.wantUntouched(pids)
+}
+
+const setGrace = "key=server.heartbeat_grace value=17s"
+
 func (r *rig) configEffective() {
 	effective := strings.Replace(setTelemetry, "where: dropin", "state: effective", 1)
 	wantAnswer(r.t, r.config(effective), exitFailed, "has telemetry.publish_allocation_metrics = false, not true", "it reads its files when it starts")
@@ -177,4 +201,5 @@ func (r *rig) configEffective() {
 	}
 	wantAnswer(r.t, r.config(effective), exitOK, "changed=0")
 	wantAnswer(r.t, r.config("key: server.raft_protocol\n        value: 2\n        state: effective"), exitOK)
+	wantAnswer(r.t, r.run("run", "config", "-e", setGrace+" prove=true"), exitOK, "changed=0")
 }

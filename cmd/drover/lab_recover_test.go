@@ -39,6 +39,41 @@ func TestLabRecoverTogether(t *testing.T) {
 	r.wantTasks(tasks)
 }
 
+// Servers on raft protocol 2 without a leader get protocol 3 with the new raft configuration: peers.json names them by their node ids.
+func TestLabRecoverProtocol2(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 3, Clients: 1, Job: true, Version: raftVersion, RaftProtocol: 2}, "drover")
+	tasks := r.tasks()
+	r.stopServers("s2", "s3")
+	r.eventually("s1 to lead nobody", time.Minute, func() bool {
+		state, err := r.raftState("s1")
+		return err == nil && state.Stats.Raft.State != "Leader"
+	})
+	wantAnswer(t, r.run("raft-v3", "--check"), exitRefused, "drover recover")
+	r.sub("one host cannot do its part", func(r *rig) {
+		r.stopServers("s1")
+		r.recoverHeldOn("s2", func() {
+			for _, host := range []string{"s1", "s2"} {
+				if set := r.onHost(host, "grep", "raft_protocol", raftConfig); !strings.Contains(set, "= 2") {
+					r.t.Errorf("%s was left with %s", host, set)
+				}
+			}
+		})
+	})
+	r.sub("all stopped, two recovered together", func(r *rig) {
+		r.stopServers("s1", "s2")
+		a := r.recover("s1:s2")
+		r.t.Log(a)
+		wantAnswer(r.t, a, exitOK, "leads; raft's configuration is exactly the 2 survivors", "raft_protocol 2 becomes 3")
+		r.wantRecovered("s1", "s2")
+		for _, host := range []string{"s1", "s2"} {
+			if set := r.onHost(host, "grep", "raft_protocol", raftConfig); !strings.Contains(set, "= 3") {
+				r.t.Errorf("%s has %s", host, set)
+			}
+		}
+	})
+	r.wantTasks(tasks)
+}
+
 func (r *rig) recover(survivors string, more ...string) answer {
 	r.t.Helper()
 	return r.run(append([]string{"recover", "--limit", survivors, "--yes", "--timeout", "2"}, more...)...)
@@ -141,19 +176,26 @@ func (r *rig) recoverTwo() {
 
 // recoverHeld keeps one server from getting its peers.json: nothing of the new raft configuration is left on either, and both run as before.
 func (r *rig) recoverHeld() {
-	t := r.t
 	r.stopServers("s1", "s2")
+	r.recoverHeldOn("s2", func() {
+		r.eventually("the servers to lead as before", 40*time.Second, func() bool { return len(r.jobIDs("s1")) > 0 && len(r.jobIDs("s2")) > 0 })
+		r.wantRecovered("s1", "s2")
+	})
+}
+
+// recoverHeldOn has the recovery of s1 and s2, which do not run, fail on one of them, and starts that one again.
+func (r *rig) recoverHeldOn(host string, after func()) {
+	r.t.Helper()
 	// A directory has the name that the file will have, and is made when the hosts have been made ready.
-	r.dropIn("s2", "[Service]\nExecStopPost=/bin/sh -c \"test ! -e /run/hold-recovery || mkdir -p /opt/nomad/server/raft/peers.json\"\n")
-	r.onHost("s2", "systemctl", "start", "nomad")
-	r.onHost("s2", "touch", "/run/hold-recovery")
-	r.awaitAPI("s2")
+	r.dropIn(host, "[Service]\nExecStopPost=/bin/sh -c \"test ! -e /run/hold-recovery || mkdir -p /opt/nomad/server/raft/peers.json\"\n")
+	r.onHost(host, "systemctl", "start", "nomad")
+	r.onHost(host, "touch", "/run/hold-recovery")
+	r.awaitAPI(host)
 	a := r.recover("s1:s2")
-	t.Log(a)
-	wantAnswer(t, a, exitFailed, "not all survivors could be stopped and copied", "s2", "the others were started again as they were")
-	r.onHost("s2", "sh", "-c", "rm /run/hold-recovery; rm -rf /etc/systemd/system/nomad.service.d; systemctl daemon-reload; rmdir /opt/nomad/server/raft/peers.json; systemctl start nomad")
-	r.eventually("the servers to lead as before", 40*time.Second, func() bool { return len(r.jobIDs("s1")) > 0 && len(r.jobIDs("s2")) > 0 })
-	r.wantRecovered("s1", "s2")
+	r.t.Log(a)
+	wantAnswer(r.t, a, exitFailed, "not all survivors could be stopped and copied", host, "the others were started again as they were")
+	r.onHost(host, "sh", "-c", "rm /run/hold-recovery; rm -rf /etc/systemd/system/nomad.service.d; systemctl daemon-reload; rmdir /opt/nomad/server/raft/peers.json; systemctl start nomad")
+	after()
 }
 
 func (r *rig) awaitAPI(host string) {
