@@ -64,7 +64,7 @@ func (r *replaceFlags) run(ctx context.Context, s streams) error {
 	}
 	defer fl.close()
 	r.likeFirst(fl, vars, "old_clients")
-	plan := &nomad.Replacement{}
+	plan := &nomad.ClientReplacement{}
 	if err := r.survey(ctx, fl, "replace-clients-plan", "nomad_replace_check", "replacement", vars, plan); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func nomadReplaceCheck(ctx context.Context, call *Call) (*Result, error) {
 	}
 	c := newCluster(call)
 	defer c.close()
-	r := nomad.NewReplacement(c.survey(ctx), target, nomad.ReplaceOptions{
+	r := nomad.NewClientReplacement(c.survey(ctx), target, nomad.ReplaceOptions{
 		New: call.Args.Strings("new"), Old: call.Args.Strings("old"), From: call.Args.String("from"), Purge: call.Args.Bool("purge"),
 		Batch: call.Args.String("batch"), PerDC: int(call.Args.Int("batch_per_datacenter")),
 	})

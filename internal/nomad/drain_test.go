@@ -130,7 +130,7 @@ func TestReplacement(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			survey := Survey{Hosts: test.hosts, Nodes: test.nodes, NodesAsked: true, Unreachable: test.lost}
-			r := NewReplacement(survey, to, ReplaceOptions{New: []string{"h1"}, Old: []string{"c1"}, From: "c1"})
+			r := NewClientReplacement(survey, to, ReplaceOptions{New: []string{"h1"}, Old: []string{"c1"}, From: "c1"})
 			if r.Verdict() != test.want {
 				t.Errorf("verdict %s, want %s", r.Verdict(), test.want)
 			}
@@ -142,7 +142,7 @@ func TestReplacement(t *testing.T) {
 			}
 		})
 	}
-	r := NewReplacement(Survey{Hosts: []HostFacts{server, empty}}, to, ReplaceOptions{New: []string{"h1"}, Old: []string{"h1"}})
+	r := NewClientReplacement(Survey{Hosts: []HostFacts{server, empty}}, to, ReplaceOptions{New: []string{"h1"}, Old: []string{"h1"}})
 	if !strings.Contains(r.Page(), "h1: it is in new_clients and in old_clients") {
 		t.Error(r.Page())
 	}

@@ -63,7 +63,7 @@ What stands in the way:
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := NewReplacement(test.survey, version(test.target), test.options)
+			r := NewClientReplacement(test.survey, version(test.target), test.options)
 			if diff := cmp.Diff(test.want, r.Page()); diff != "" {
 				t.Error(diff)
 			}
@@ -100,7 +100,7 @@ func TestReplacementVersions(t *testing.T) {
 			for i := range 3 {
 				s.Hosts[i].VersionRunning = version(test.servers)
 			}
-			r := NewReplacement(s, version(test.target), ReplaceOptions{New: []string{"h1"}, Old: []string{"c1"}, From: "c1"})
+			r := NewClientReplacement(s, version(test.target), ReplaceOptions{New: []string{"h1"}, Old: []string{"c1"}, From: "c1"})
 			problems, warnings := Words(r.Problems), Words(r.Warnings)
 			if want := test.problem == ""; (r.Verdict() == VerdictChanges) != want || !strings.Contains(problems, test.problem) {
 				t.Errorf("verdict %s, problems %q, want %q", r.Verdict(), problems, test.problem)
@@ -118,7 +118,7 @@ func TestReplacementOfABadReleaseThatRuns(t *testing.T) {
 	for i := range s.Hosts[:5] {
 		s.Hosts[i].VersionRunning = version("1.9.2")
 	}
-	r := NewReplacement(s, version("1.9.2"), ReplaceOptions{New: []string{"c2"}, Old: []string{"c1"}, From: "c1"})
+	r := NewClientReplacement(s, version("1.9.2"), ReplaceOptions{New: []string{"c2"}, Old: []string{"c1"}, From: "c1"})
 	if r.Verdict() != VerdictChanges {
 		t.Errorf("verdict %s: %s", r.Verdict(), Words(r.Problems))
 	}

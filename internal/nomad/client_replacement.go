@@ -22,8 +22,8 @@ type ReplaceOptions struct {
 	PerDC    int
 }
 
-// Replacement is what replacing clients will do, and what stands in the way.
-type Replacement struct {
+// ClientReplacement is what replacing clients will do, and what stands in the way.
+type ClientReplacement struct {
 	Target  Version `json:"target"`
 	From    string  `json:"from"`
 	Purge   bool    `json:"purge"`
@@ -34,7 +34,7 @@ type Replacement struct {
 }
 
 // Verdict is clean, changes or refused.
-func (r *Replacement) Verdict() string {
+func (r *ClientReplacement) Verdict() string {
 	return r.verdict(changesAny(r.New, r.Old))
 }
 
@@ -43,15 +43,15 @@ func changesAny(fresh, old []Step) bool {
 	return slices.ContainsFunc(slices.Concat(fresh, old), func(s Step) bool { return s.Action != ActionNone })
 }
 
-// replacer builds a Replacement.
+// replacer builds a ClientReplacement.
 type replacer struct {
-	Replacement
+	ClientReplacement
 	survey  Survey
 	options ReplaceOptions
 }
 
-// NewReplacement decides what replacing clients comes to. The same survey gives the same answer.
-func NewReplacement(survey Survey, target Version, options ReplaceOptions) Replacement {
+// NewClientReplacement decides what replacing clients comes to. The same survey gives the same answer.
+func NewClientReplacement(survey Survey, target Version, options ReplaceOptions) ClientReplacement {
 	r := &replacer{survey: survey, options: options}
 	r.Target, r.From, r.Purge = target, options.From, options.Purge
 	r.New, r.Old, r.Findings, r.Batches = []Step{}, []Step{}, noFindings(), []Batch{}
@@ -67,7 +67,7 @@ func NewReplacement(survey Survey, target Version, options ReplaceOptions) Repla
 	r.likeness()
 	r.batches()
 	r.Problems, r.Warnings = sorted(r.Problems), sorted(r.Warnings)
-	return r.Replacement
+	return r.ClientReplacement
 }
 
 func sortedHosts(hosts []string) []string {

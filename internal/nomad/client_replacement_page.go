@@ -8,7 +8,7 @@ import (
 )
 
 // Page is the replacement for a person. The same replacement gives the same text.
-func (r *Replacement) Page() string {
+func (r *ClientReplacement) Page() string {
 	var l listing
 	fmt.Fprintf(&l, "Replace clients by new ones with Nomad %s\n", r.Target)
 	l.section("New clients"+likeHost(r.From)+":", reasons(r.New))
