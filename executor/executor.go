@@ -38,7 +38,7 @@ type run struct {
 	soft        context.Context
 	hard        context.Context
 	limit       map[string]bool // nil: no limit
-	tallies     map[string]*Tally
+	tallies     map[string]*event.Tally
 	gone        map[string]event.Status // hosts that take no further step in this run
 	started     bool                    // StartAt has been found
 	summary     Summary
@@ -57,7 +57,7 @@ func Run(ctx context.Context, options Options) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = r.emit(Event{Kind: event.RunStart, File: options.Playbook.File})
+	_ = r.emit(event.Event{Kind: event.RunStart, File: options.Playbook.File})
 	for _, p := range plays {
 		if !r.proceeds() {
 			r.summary.notStarted(p.view.name)
@@ -74,7 +74,7 @@ func newRun(ctx context.Context, options Options) (*run, func()) {
 		store:       newStore(options.Inventory),
 		connections: connections{open: map[account]*opening{}},
 		omit:        "__omit_place_holder__" + options.Run.ID,
-		tallies:     map[string]*Tally{},
+		tallies:     map[string]*event.Tally{},
 		gone:        map[string]event.Status{},
 		started:     options.StartAt == "",
 	}
@@ -121,16 +121,16 @@ func (r *run) isOmit(value any) bool {
 	return ok && text == r.omit
 }
 
-func (r *run) emit(e Event) error { return r.record.emit(e) }
+func (r *run) emit(e event.Event) error { return r.record.emit(e) }
 
 // warn tells the person something that does not stop the run.
 func (r *run) warn(play, host, format string, args ...any) {
-	_ = r.emit(Event{Kind: event.Warning, Play: play, Host: host, Message: fmt.Sprintf(format, args...)})
+	_ = r.emit(event.Event{Kind: event.Warning, Play: play, Host: host, Message: fmt.Sprintf(format, args...)})
 }
 
-func (r *run) tally(host string) *Tally {
+func (r *run) tally(host string) *event.Tally {
 	if r.tallies[host] == nil {
-		r.tallies[host] = &Tally{Host: host}
+		r.tallies[host] = &event.Tally{Host: host}
 	}
 	return r.tallies[host]
 }
@@ -158,7 +158,7 @@ func (r *run) finish() (*Summary, error) {
 	if err != nil && r.summary.Stopped == "" {
 		r.summary.Stopped = err.Error()
 	}
-	_ = r.emit(Event{Kind: event.RunEnd, Recap: r.summary.Recap, Message: r.summary.String(), Outcome: r.summary.Outcome()})
+	_ = r.emit(event.Event{Kind: event.RunEnd, Recap: r.summary.Recap, Message: r.summary.String(), Outcome: r.summary.Outcome()})
 	if err == nil {
 		err = r.record.failed
 	}
@@ -168,7 +168,7 @@ func (r *run) finish() (*Summary, error) {
 // Summary is how a run went.
 type Summary struct {
 	// Recap has a line for every host that took part, in inventory order.
-	Recap []Tally
+	Recap []event.Tally
 	// Failed and Unreachable are the hosts that take no further step, in inventory order.
 	Failed, Unreachable []string
 	// Refused are hosts on which a module did nothing because that would not have been safe; they are among Failed too.
@@ -200,7 +200,7 @@ func (s *Summary) Outcome() event.Outcome {
 // Pending is a handler that was notified on a host and did not run there.
 type Pending struct{ Handler, Host string }
 
-func (s *Summary) add(tally Tally) {
+func (s *Summary) add(tally event.Tally) {
 	s.Recap = append(s.Recap, tally)
 	s.Changed = s.Changed || tally.Changed > 0
 }

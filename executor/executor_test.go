@@ -250,7 +250,7 @@ func TestWhatCannotBeRecordedDoesNotHappen(t *testing.T) {
 	for n := range whole.events.all {
 		w := newWorld(t, threeHosts, playbook)
 		count, begun := 0, 0
-		w.events.fail = func(e Event) error {
+		w.events.fail = func(e event.Event) error {
 			count++
 			if count > n {
 				return errors.New("disk full")

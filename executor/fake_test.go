@@ -179,12 +179,12 @@ func act(ctx context.Context, call *modules.Call) (*modules.Result, error) {
 // events keeps what was emitted; fail, where set, says whether an event cannot be recorded.
 type events struct {
 	mu   sync.Mutex
-	all  []Event
-	fail func(Event) error
-	on   func(Event)
+	all  []event.Event
+	fail func(event.Event) error
+	on   func(event.Event)
 }
 
-func (s *events) Emit(e Event) error {
+func (s *events) Emit(e event.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {

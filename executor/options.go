@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"drover/internal/event"
 	"drover/internal/expression"
 	"drover/internal/modules"
 	"drover/internal/secret"
@@ -43,7 +44,7 @@ type Options struct {
 	Become     bool
 	BecomeUser string
 	Connect    Connector
-	Sink       Sink
+	Sink       event.Sink
 	// Secrets are texts that no event shows. The run adds what KeepSecrets finds, and what turns up while it goes on. Nil: there are no others.
 	Secrets *secret.Redactor
 	// Run is handed to modules.

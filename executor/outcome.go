@@ -168,8 +168,8 @@ func (o *outcome) setChanged(changed bool) {
 const censored = "hidden, because no_log is set for this task"
 
 // event tells the outcome, with nothing in it that is not to be shown.
-func (o *outcome) event(kind event.Kind) Event {
-	e := Event{
+func (o *outcome) event(kind event.Kind) event.Event {
+	e := event.Event{
 		Kind: kind, Host: o.host, Delegate: o.delegate, Item: o.item, Status: o.status, Changed: o.changed, Ignored: o.ignored,
 		Message: o.message, Diff: o.diff, Result: o.data,
 	}

@@ -209,5 +209,5 @@ func namesAny(pattern string, groups []string) bool {
 
 // tell records an event about the play.
 func (p *playRun) tell(kind event.Kind, hosts []string, message string) {
-	_ = p.r.emit(Event{Kind: kind, Play: p.view.name, Batch: hosts, Message: message})
+	_ = p.r.emit(event.Event{Kind: kind, Play: p.view.name, Batch: hosts, Message: message})
 }

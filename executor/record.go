@@ -19,7 +19,7 @@ const maxText = 64 << 10
 // recorder hands events to the sink one at a time, without secrets and without endless texts.
 type recorder struct {
 	mu      sync.Mutex
-	sink    Sink
+	sink    event.Sink
 	now     func() time.Time
 	run     string
 	secrets *secret.Redactor
@@ -30,7 +30,7 @@ type recorder struct {
 
 // emit records an event. It fails when this event, or an earlier one, could not be recorded. Where the record is kept on disk it
 // waits until the event is there, if it has to; several hosts then wait for the same fsync.
-func (r *recorder) emit(e Event) error {
+func (r *recorder) emit(e event.Event) error {
 	if err := r.send(e); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (r *recorder) emit(e Event) error {
 	return r.taken(e.Kind, err)
 }
 
-func (r *recorder) send(e Event) error {
+func (r *recorder) send(e event.Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.Version, e.Run, e.Time = 1, r.run, r.now()

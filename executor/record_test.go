@@ -88,7 +88,7 @@ func TestNothingBeginsOnceTheDiskIsFull(t *testing.T) {
 			if !strings.Contains(summary.Stopped, "no space left on device") || summary.Outcome() != event.Broken {
 				t.Errorf("stopped %q, %s", summary.Stopped, summary.Outcome())
 			}
-			if !slices.ContainsFunc(w.events.all, func(e Event) bool { return e.Kind == event.RunEnd }) {
+			if !slices.ContainsFunc(w.events.all, func(e event.Event) bool { return e.Kind == event.RunEnd }) {
 				t.Error("a screen is not told of the end")
 			}
 		})

@@ -39,7 +39,7 @@ func (b *batchRun) step(task *playbooks.Task, hosts []string) {
 	if once && b.once[task] {
 		return
 	}
-	err := b.r.emit(Event{Kind: event.TaskStart, Play: b.view.name, Task: name, Module: task.Module.Name, File: place(task)})
+	err := b.r.emit(event.Event{Kind: event.TaskStart, Play: b.view.name, Task: name, Module: task.Module.Name, File: place(task)})
 	if err != nil {
 		return
 	}

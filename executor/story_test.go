@@ -117,7 +117,7 @@ func (s *events) String() string {
 	return b.String()
 }
 
-func describe(e Event) string {
+func describe(e event.Event) string {
 	host := e.Host
 	if e.Delegate != "" {
 		host += " -> " + e.Delegate
@@ -151,7 +151,7 @@ func describe(e Event) string {
 	return ""
 }
 
-func verdict(e Event) string {
+func verdict(e event.Event) string {
 	word := string(e.Status)
 	if e.Changed {
 		word += " changed"

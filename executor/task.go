@@ -140,7 +140,7 @@ func (j *job) start(s *scope, k *keywords, call *modules.Call, label string) *ou
 		}
 		call.Host = host
 	}
-	begin := Event{Kind: event.HostStart, Host: j.host, Delegate: k.delegate, Item: label}
+	begin := event.Event{Kind: event.HostStart, Host: j.host, Delegate: k.delegate, Item: label}
 	if k.noLog && label != "" {
 		begin.Item = censored
 	}
@@ -176,7 +176,7 @@ func (j *job) call(s *scope, k *keywords) (*modules.Call, error) {
 		Interrupted: j.run.soft.Done(),
 		Fleet:       fleet{j.run, j.view}, Vars: shared, Evaluate: shared.evaluate, Files: j.run.Files,
 		Say: func(format string, values ...any) {
-			wait := Event{Kind: event.HostWait, Host: j.host, Delegate: k.delegate, Message: fmt.Sprintf(format, values...)}
+			wait := event.Event{Kind: event.HostWait, Host: j.host, Delegate: k.delegate, Message: fmt.Sprintf(format, values...)}
 			if k.noLog {
 				wait.Message = censored
 			}
@@ -276,7 +276,7 @@ func suggestion(name string, among []string) string {
 }
 
 // emit records an event with the task it belongs to.
-func (j *job) emit(e Event) error {
+func (j *job) emit(e event.Event) error {
 	e.Play, e.Task, e.Module = j.view.name, j.name, j.module.Name
 	e.File = place(j.task)
 	return j.run.record.emit(e)

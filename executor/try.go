@@ -90,7 +90,7 @@ func (j *job) again(k *keywords, out *outcome, attempt, tries int, delay time.Du
 	if out.message != "" && !k.noLog {
 		why = ": " + out.message
 	}
-	err := j.emit(Event{
+	err := j.emit(event.Event{
 		Kind: event.HostRetry, Host: j.host, Delegate: k.delegate,
 		Message: fmt.Sprintf("try %d of %d, next in %v%s", attempt, tries, delay, why),
 	})

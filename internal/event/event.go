@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-// Package event is the stream of what happens in a run: the executor sends it, and the screen, --output json, the journal
-// and the report read it.
+// Package event is the stream of what happens in a run: the executor sends it, and the screen, --output json and the journal read it.
 package event
 
 import (
