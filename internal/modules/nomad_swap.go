@@ -22,7 +22,7 @@ func nomadSwapModule() Module {
 	return Module{
 		Name:  "nomad_swap",
 		Short: "Replace a host's Nomad binary with the staged one and restart the agent",
-		Doc: "The only module that stops a Nomad agent. On the host it is one transaction that ends by itself whatever becomes of the connection.\n\n" +
+		Doc: "Stops the agent, exchanges its binary and starts it. On the host that is one transaction, which ends by itself whatever becomes of the connection.\n\n" +
 			"A server is stopped only when every other voter counted on has answered for itself within the last second and those left are a majority; " +
 			"leadership that has landed on an upgraded server while old ones remain is moved back first where the version allows it. " +
 			"A client is restarted when the budget before the servers call it down is at least three times the largest pause measured so far, else right after its next heartbeat; " +
