@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -146,21 +147,14 @@ func (f *fleetFlags) becomePassword(s streams) (secret.Text, error) {
 
 // directories of the person who runs drover, by the XDG rules.
 func stateDir(s streams) string {
-	return filepath.Join(orElse(s.getenv("XDG_STATE_HOME"), filepath.Join(s.getenv("HOME"), ".local", "state")), "drover")
+	return filepath.Join(cmp.Or(s.getenv("XDG_STATE_HOME"), filepath.Join(s.getenv("HOME"), ".local", "state")), "drover")
 }
 
 // runsDir has a directory for each run.
 func runsDir(s streams) string { return filepath.Join(stateDir(s), "runs") }
 
 func cacheDir(s streams) string {
-	return filepath.Join(orElse(s.getenv("XDG_CACHE_HOME"), filepath.Join(s.getenv("HOME"), ".cache")), "drover")
-}
-
-func orElse(text, otherwise string) string {
-	if text != "" {
-		return text
-	}
-	return otherwise
+	return filepath.Join(cmp.Or(s.getenv("XDG_CACHE_HOME"), filepath.Join(s.getenv("HOME"), ".cache")), "drover")
 }
 
 // newRunID names a run so that runs sort by time.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,7 +154,7 @@ func (f *fleet) target(host string, settings executor.Connection) (connection.Ta
 		return connection.Target{}, fmt.Errorf("ansible_become_method %q is not supported: drover becomes root by sudo", method)
 	}
 	args := strings.TrimSpace(strings.Join([]string{
-		orElse(text("ansible_ssh_common_args"), f.flags.sshCommonArgs), text("ansible_ssh_extra_args"),
+		cmp.Or(text("ansible_ssh_common_args"), f.flags.sshCommonArgs), text("ansible_ssh_extra_args"),
 	}, " "))
 	parsed, err := connection.ParseCommonArgs(args)
 	if err != nil {
@@ -167,14 +168,14 @@ func (f *fleet) target(host string, settings executor.Connection) (connection.Ta
 		Name:       host,
 		Address:    text("ansible_host", "ansible_ssh_host"),
 		Port:       port,
-		User:       orElse(settings.RemoteUser, orElse(text("ansible_user", "ansible_ssh_user"), f.flags.user)),
+		User:       cmp.Or(settings.RemoteUser, text("ansible_user", "ansible_ssh_user"), f.flags.user),
 		Password:   secret.New(text("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")),
 		CommonArgs: parsed,
 		Timeout:    time.Duration(f.flags.timeout) * time.Second,
 		Unit:       text("nomad_unit"),
 		Become: connection.Become{
 			Method:   "sudo",
-			User:     orElse(settings.BecomeUser, text("ansible_become_user")),
+			User:     cmp.Or(settings.BecomeUser, text("ansible_become_user")),
 			Password: f.become,
 			Exe:      text("ansible_become_exe"),
 		},
@@ -184,7 +185,7 @@ func (f *fleet) target(host string, settings executor.Connection) (connection.Ta
 	}
 	f.secrets.Keep(target.Password.Reveal())
 	f.secrets.Keep(target.Become.Password.Reveal())
-	if key := orElse(text("ansible_ssh_private_key_file", "ansible_private_key_file"), f.flags.privateKey); key != "" {
+	if key := cmp.Or(text("ansible_ssh_private_key_file", "ansible_private_key_file"), f.flags.privateKey); key != "" {
 		target.KeyFiles = []string{key}
 	}
 	if dir := text("ansible_remote_tmp", "drover_agent_dir"); dir != "" {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -75,7 +76,7 @@ func (h *healthFlags) health(ctx context.Context, s streams) error {
 }
 
 func (h *healthFlags) vars() (*expression.Map, error) {
-	version := orElse(h.verify, h.to)
+	version := cmp.Or(h.verify, h.to)
 	if version == "" {
 		if h.given("stable") || h.given("wait") {
 			return nil, usageError("--stable and --wait are about --verify VERSION")

@@ -103,10 +103,14 @@ func (l *Lab) SSHArgs(host string, command ...string) ([]string, error) {
 	return append([]string{"ssh", "-F", l.path(sshConfigFile), host}, command...), nil
 }
 
-// KeyFile, KnownHostsFile and SSHConfigFile are what an SSH client needs to log in.
-func (l *Lab) KeyFile() string        { return l.path(keyFile) }
+// KeyFile is the path of the private key that every host lets in.
+func (l *Lab) KeyFile() string { return l.path(keyFile) }
+
+// KnownHostsFile is the path of the host keys, in OpenSSH's known_hosts form.
 func (l *Lab) KnownHostsFile() string { return l.path(knownHostsFile) }
-func (l *Lab) SSHConfigFile() string  { return l.path(sshConfigFile) }
+
+// SSHConfigFile is the path of the ssh_config(5) by which an SSH client reaches the hosts by their names.
+func (l *Lab) SSHConfigFile() string { return l.path(sshConfigFile) }
 
 // PasswordFile holds the sudo password of the user "operator".
 func (l *Lab) PasswordFile() string { return l.path(passwordFile) }

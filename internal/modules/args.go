@@ -5,6 +5,7 @@ package modules
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func (a Args) Has(name string) bool {
 }
 
 // Names returns the names of all arguments that are there, sorted; an Open module finds its own ones among them.
-func (a Args) Names() []string { return sortedKeys(a.values) }
+func (a Args) Names() []string { return slices.Sorted(maps.Keys(a.values)) }
 
 // Any returns the argument as it is: int64, float64, bool, string, []any, expression.Mapping, or what its kind decodes to.
 func (a Args) Any(name string) any { return a.values[name] }
@@ -107,7 +108,7 @@ func (m *Module) UnknownArg(name string) error {
 // that are not among the choices and missing required arguments are refused. A nil value counts as not given, as in Ansible.
 func (m *Module) Decode(values map[string]any) (Args, error) {
 	args := Args{values: make(map[string]any, len(m.Args))}
-	for _, name := range sortedKeys(values) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value := values[name]
 		arg, ok := m.Arg(name)
 		if !ok && m.Open {
@@ -174,13 +175,4 @@ func (m *Module) fillDefaults(args Args) error {
 		args.values[arg.Name] = value
 	}
 	return nil
-}
-
-func sortedKeys(values map[string]any) []string {
-	keys := make([]string, 0, len(values))
-	for key := range values {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -3,6 +3,7 @@
 package modules
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,7 +143,7 @@ func (d *drain) drain(ctx context.Context) (*Result, error) {
 	d.prior = d.node.Eligibility
 	taken := d.node.Pending()
 	if taken {
-		d.prior = orElse(d.node.LastDrain.Meta[nomad.DrainPrior], nomad.Eligible)
+		d.prior = cmp.Or(d.node.LastDrain.Meta[nomad.DrainPrior], nomad.Eligible)
 	}
 	left, err := d.left(ctx)
 	if err != nil {
@@ -338,7 +339,7 @@ func (d *drain) restore(ctx context.Context) (*Result, error) {
 	case !d.node.Pending():
 		return &Result{Message: "no drain of drover's is open; the client is " + d.node.Eligibility}, nil
 	}
-	prior := orElse(last.Meta[nomad.DrainPrior], nomad.Eligible)
+	prior := cmp.Or(last.Meta[nomad.DrainPrior], nomad.Eligible)
 	result := &Result{Changed: d.node.Draining || prior != d.node.Eligibility, Data: expression.MapOf("prior", prior)}
 	result.Message = "the client is " + prior + ", as before its drain"
 	if !result.Changed || d.call.Check {

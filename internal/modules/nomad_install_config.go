@@ -3,6 +3,7 @@
 package modules
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -282,7 +283,7 @@ func (in *installation) composeDataDir(ctx context.Context, m *model) error {
 	if !path.IsAbs(in.dataDir) {
 		return errors.New("the configuration has no data_dir that is an absolute path")
 	}
-	in.dataOwner = installFile{path: in.dataDir, mode: 0o700, owner: orElse(in.owner(), "root"), group: orElse(in.group, orElse(in.owner(), "root"))}
+	in.dataOwner = installFile{path: in.dataDir, mode: 0o700, owner: cmp.Or(in.owner(), "root"), group: cmp.Or(in.group, in.owner(), "root")}
 	if m == nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ package modules
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -122,8 +123,8 @@ func (in *installation) composeUnit(ctx context.Context, m *model) error {
 		return in.readUnit(string(text), given)
 	}
 	if m == nil {
-		in.binary = orElse(in.call.Args.String("binary_path"), defaultBinary)
-		in.configs = []string{orElse(in.call.Args.String("config_dir"), defaultConfigDir)}
+		in.binary = cmp.Or(in.call.Args.String("binary_path"), defaultBinary)
+		in.configs = []string{cmp.Or(in.call.Args.String("config_dir"), defaultConfigDir)}
 		in.units = []installFile{{path: place, content: []byte(packagedUnit(in.binary, in.configs[0], in.target.AtLeast("1.8.0"))), mode: 0o644}}
 		return nil
 	}
@@ -308,14 +309,7 @@ func (in *installation) sourceFile(ctx context.Context, name string) ([]byte, er
 }
 
 func (in *installation) owner() string {
-	return orElse(in.call.Args.String("owner"), in.user)
-}
-
-func orElse(text, otherwise string) string {
-	if text != "" {
-		return text
-	}
-	return otherwise
+	return cmp.Or(in.call.Args.String("owner"), in.user)
 }
 
 // parents makes the directories above a file.
@@ -372,7 +366,7 @@ func (in *installation) write(ctx context.Context, f installFile) error {
 	}
 	request := wire.Write{
 		Path: f.path, Size: int64(len(f.content)), SHA256: hashOf(f.content), Mode: &f.mode, Backup: true,
-		Owner: orElse(f.owner, "root"), Group: orElse(f.group, orElse(f.owner, "root")),
+		Owner: cmp.Or(f.owner, "root"), Group: cmp.Or(f.group, f.owner, "root"),
 	}
 	if err := in.call.Host.Call(ctx, request, bytes.NewReader(f.content), &wire.WriteResult{}); err != nil {
 		return fmt.Errorf("write %s on %s: %w", f.path, in.call.Name, err)

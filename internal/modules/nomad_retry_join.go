@@ -3,6 +3,7 @@
 package modules
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -119,5 +120,5 @@ func (c *cluster) joinAddress(name string) string {
 	if host, _, err := net.SplitHostPort(facts.RPC); err == nil && host != "" {
 		return host
 	}
-	return orElse(c.variable(name, "ansible_host"), name)
+	return cmp.Or(c.variable(name, "ansible_host"), name)
 }

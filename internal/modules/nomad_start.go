@@ -3,6 +3,7 @@
 package modules
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -103,7 +104,7 @@ func (s *starting) mayStart(ctx context.Context) error {
 	case f.Role == "none":
 		return refuse("%s: no Nomad agent is installed here: %s; nomad_install brings one", f.Host, orNone(f.Problem))
 	case f.Running && !f.VersionRunning.Same(s.target), !f.Running && !f.VersionDisk.Same(s.target):
-		return refuse("%s: the agent is %s and not %s; nothing was started; nomad_swap brings another version", f.Host, orNone(orElse(f.VersionRunning.String(), f.VersionDisk.String())), s.target)
+		return refuse("%s: the agent is %s and not %s; nothing was started; nomad_swap brings another version", f.Host, orNone(cmp.Or(f.VersionRunning.String(), f.VersionDisk.String())), s.target)
 	case f.Running || !f.Server:
 		return nil
 	}
@@ -196,7 +197,7 @@ func (s *starting) missing(ctx context.Context) []nomad.Problem {
 			s.facts = facts
 		}
 		if !s.facts.Answers {
-			return []nomad.Problem{{Host: s.call.Name, Text: "it does not answer: " + orElse(s.facts.Problem, "nothing runs")}}
+			return []nomad.Problem{{Host: s.call.Name, Text: "it does not answer: " + cmp.Or(s.facts.Problem, "nothing runs")}}
 		}
 	}
 	own := s.ask(ctx, s.call.Name)

@@ -4,6 +4,7 @@ package nomad
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -26,10 +27,11 @@ const (
 	AssumedGap = 3 * time.Second
 	// budgetFactor is how many times the largest gap seen must fit into the remaining budget.
 	budgetFactor = 3
-	// FreshHeartbeat is how recent a heartbeat must be to prepare a stop right after it, and StillFresh how recent it
-	// must be when the preparation is done. Both are small beside the shortest TTL of 10 s.
+	// FreshHeartbeat is how recent a heartbeat must be to prepare a stop right after it. It is small beside the shortest
+	// TTL of 10 s.
 	FreshHeartbeat = 500 * time.Millisecond
-	StillFresh     = 2 * time.Second
+	// StillFresh is how recent that heartbeat must still be when the preparation is done, which takes a moment.
+	StillFresh = 2 * time.Second
 )
 
 // MayRestartClient tells whether this is a good moment to restart a client: the remaining budget holds three times the
@@ -108,11 +110,4 @@ func (c *checker) node(before *Node, node Node, target Version) {
 	}
 }
 
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
