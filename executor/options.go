@@ -59,8 +59,8 @@ type Options struct {
 	LeaderLast func(ctx context.Context, fleet modules.Fleet, run modules.Run, become bool, hosts []string) ([]string, error)
 	// Files finds a file that a task names; it is handed to modules.
 	Files func(name string) (string, error)
-	// Lookup answers lookup() and other function calls in expressions; nil: they are refused.
-	Lookup func(ctx context.Context, function string, positional []any, named *expression.Map) (any, error)
+	// Lookup answers lookup(WHAT, NAME) in expressions; nil: it is refused.
+	Lookup func(what, name string) (any, error)
 	// MadeGroups are groups that modules of this run may make. A play over one of them may be empty: then there was
 	// nothing to do.
 	MadeGroups []string

@@ -4,6 +4,7 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -87,8 +88,9 @@ func (s *scope) Lookup(name string) (any, bool) {
 	return value, ok
 }
 
-// Call answers functions in expressions, and the filters that come as functions because YAML is not known to expressions.
-func (s *scope) Call(ctx context.Context, function string, positional []any, named *expression.Map) (any, error) {
+// Call answers lookup in expressions, which comes with its two arguments, and the filters that come as functions because YAML is not
+// known to expressions.
+func (s *scope) Call(_ context.Context, function string, positional []any, _ *expression.Map) (any, error) {
 	switch function {
 	case "to_yaml", "to_nice_yaml", "from_yaml":
 		return yaml.Filter(function, positional[0])
@@ -96,7 +98,12 @@ func (s *scope) Call(ctx context.Context, function string, positional []any, nam
 	if s.run.Lookup == nil {
 		return nil, fmt.Errorf("the function %q is not available here", function)
 	}
-	return s.run.Lookup(ctx, function, positional, named)
+	what, isText := positional[0].(string)
+	name, ok := positional[1].(string)
+	if !isText || !ok {
+		return nil, errors.New("lookup wants what to look up and a name, both as text")
+	}
+	return s.run.Lookup(what, name)
 }
 
 func (s *scope) find(name string) (any, bool, error) {

@@ -149,22 +149,15 @@ func (f *fleet) moduleRun() modules.Run {
 }
 
 // lookup answers lookup('env', NAME) and lookup('file', NAME) in expressions.
-func (f *fleet) lookup(_ context.Context, function string, positional []any, _ *expression.Map) (any, error) {
-	if function != "lookup" || len(positional) != 2 {
-		return nil, fmt.Errorf("%s() is not known here; there is lookup('env', NAME) and lookup('file', NAME)", function)
-	}
-	name, ok := positional[1].(string)
-	if !ok {
-		return nil, errors.New("lookup wants a name as text")
-	}
-	switch positional[0] {
+func (f *fleet) lookup(what, name string) (any, error) {
+	switch what {
 	case "env":
 		return f.s.getenv(name), nil
 	case "file":
 		text, err := os.ReadFile(name)
 		return string(text), err
 	}
-	return nil, fmt.Errorf("lookup(%q) is not known; there is env and file", positional[0])
+	return nil, fmt.Errorf("lookup(%q) is not known; there is env and file", what)
 }
 
 // findFile looks where Ansible looks: as it is, then beside the playbook in files/, then beside the playbook.

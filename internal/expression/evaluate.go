@@ -16,7 +16,7 @@ type Scope interface {
 	Lookup(name string) (value any, ok bool)
 }
 
-// Caller is a Scope that also answers function calls, such as lookup('env', 'HOME'), and the filters to_yaml,
+// Caller is a Scope that also answers the function lookup, as in lookup('env', 'HOME'), and the filters to_yaml,
 // to_nice_yaml and from_yaml, which come as functions of one argument (package yaml has Filter for them).
 type Caller interface {
 	Call(ctx context.Context, function string, positional []any, named *Map) (any, error)

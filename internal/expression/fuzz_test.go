@@ -123,7 +123,8 @@ func TestScope(t *testing.T) {
 		{source: "host.y", want: int64(1)},
 		{source: "host.x", err: broken},
 		{source: "host.z is defined", want: false},
-		{source: "lookup('env', 'HOME', default='x')", want: MapOf("function", "lookup", "positional", []any{"env", "HOME"}, "named", MapOf("default", "x"))},
+		{source: "lookup('env', 'HOME')", want: MapOf("function", "lookup", "positional", []any{"env", "HOME"}, "named", MapOf())},
+		{source: "lookup('e' ~ 'nv', 'HOME')", want: MapOf("function", "lookup", "positional", []any{"env", "HOME"}, "named", MapOf())},
 	} {
 		t.Run(tt.source, func(t *testing.T) {
 			e, err := ParseExpression(tt.source, Position{"f", 1, 1})

@@ -3,13 +3,18 @@
 package expression
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"drover/internal/nearest"
 )
 
 // maxDepth bounds the recursion of the parser, and with it that of the evaluator.
 const maxDepth = 150
+
+// fewNames is how many names a message may list.
+const fewNames = 5
 
 type parser struct {
 	*source
@@ -450,15 +455,11 @@ func (p *parser) call(callee node, open token) (node, error) {
 	switch c := callee.(type) {
 	case *name:
 		if !slices.Contains(p.registry.functionNames(), c.name) {
-			err := p.fail(c.start(), "unknown function %q", c.name)
-			err.Hint = nearest.Hint(c.name, p.registry.functionNames())
-			return nil, err
+			return nil, p.unknown(c.start(), "function", c.name, p.registry.functionNames())
 		}
 	case *attribute:
 		if !slices.Contains(methodNames(), c.name) {
-			err := p.fail(c.start(), "unknown method %q", c.name)
-			err.Hint = nearest.Hint(c.name, methodNames())
-			return nil, err
+			return nil, p.unknown(c.start(), "method", c.name, methodNames())
 		}
 	default:
 		return nil, p.fail(open.offset, "only functions and methods can be called")
@@ -467,5 +468,37 @@ func (p *parser) call(callee node, open token) (node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if function, ok := callee.(*name); ok && function.name == "lookup" {
+		if err := p.checkLookup(function.start(), args); err != nil {
+			return nil, err
+		}
+	}
 	return &call{at(open.offset), callee, args}, nil
+}
+
+// checkLookup refuses what no lookup answers, as far as that shows before anything runs: what to look up may be computed.
+func (p *parser) checkLookup(offset int, args arguments) error {
+	known := p.registry.lookupNames()
+	if len(args.positional) > 0 {
+		what, ok := args.positional[0].(*constant)
+		if ok && !slices.ContainsFunc(known, func(name string) bool { return what.value == name }) {
+			return p.unknown(what.start(), "lookup", fmt.Sprint(what.value), known)
+		}
+	}
+	if len(args.names) > 0 {
+		return p.fail(args.named[0].start(), "lookup has no argument %q", args.names[0])
+	}
+	if len(args.positional) != 2 {
+		return p.fail(offset, "lookup takes what to look up (%s) and one name, not %d arguments", strings.Join(known, ", "), len(args.positional))
+	}
+	return nil
+}
+
+// unknown refuses a name with the one that was probably meant, or where none is near, with all that there are, if they are few.
+func (p *parser) unknown(offset int, what, name string, known []string) *Error {
+	err := p.fail(offset, "unknown %s %q", what, name)
+	if err.Hint = nearest.Hint(name, known); err.Hint == "" && len(known) <= fewNames {
+		err.Hint = "there is " + strings.Join(known, ", ")
+	}
+	return err
 }

@@ -125,11 +125,12 @@ func Filters() []Doc { return describe(builtin.filters) }
 // Tests describes every test, by name.
 func Tests() []Doc { return describe(builtin.tests) }
 
-// functionNames lists the functions that expressions may call. `range` and `dict` are answered here, the others by a Scope
+// functionNames lists the functions that expressions may call. `range` and `dict` are answered here, `lookup` by a Scope
 // that implements Caller.
-func (*registry) functionNames() []string {
-	return []string{"dict", "lookup", "now", "q", "query", "range"}
-}
+func (*registry) functionNames() []string { return []string{"dict", "lookup", "range"} }
+
+// lookupNames lists what lookup may be asked for, as its first argument.
+func (*registry) lookupNames() []string { return []string{"env", "file"} }
 
 // invocation is one call of a filter or test with its evaluated arguments.
 type invocation struct {
