@@ -5,12 +5,11 @@ package executor
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"drover/internal/bounded"
 	"drover/internal/event"
 	"drover/inventory"
 	"drover/playbooks"
@@ -135,17 +134,9 @@ func (p *playRun) loadVars(s *scope) error {
 }
 
 func readVars(name string) (*playbooks.Value, error) {
-	f, err := os.Open(name)
+	data, err := bounded.ReadFile(name, largestVars)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, largestVars+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > largestVars {
-		return nil, fmt.Errorf("%s is larger than %d MiB", name, largestVars>>20)
 	}
 	return playbooks.ParseVariables(name, data)
 }

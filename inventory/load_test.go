@@ -269,7 +269,11 @@ func TestLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(write(t, "-- limit --\n# failed\ns2\n\nclients\n"), "limit")
+	file := filepath.Join(write(t, "-- limit --\n# failed\ns2\n\nclients\n-- large --\ns1\n"), "limit")
+	large := filepath.Join(filepath.Dir(file), "large")
+	if err := os.Truncate(large, 32<<20+1); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		limit string
 		want  []string
@@ -286,6 +290,7 @@ func TestLimit(t *testing.T) {
 		{limit: "~(", err: `pattern "~(": error parsing regexp`},
 		{limit: "~(?=s)", err: "invalid or unsupported Perl syntax"},
 		{limit: "@/nowhere/at/all", err: "--limit @/nowhere/at/all: open"},
+		{limit: "@" + large, err: large + " is larger than 32 MiB"},
 		{limit: "a*", err: `no host or group is called "a*"`},
 		{limit: "s1,!", err: "a pattern is empty"},
 		{limit: "servers[0-1]", err: "write the range as [0:1]"},

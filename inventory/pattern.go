@@ -5,13 +5,13 @@ package inventory
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"drover/internal/bounded"
 	"drover/internal/nearest"
 )
 
@@ -81,7 +81,7 @@ func readLimitFiles(patterns []string) ([]string, error) {
 			all = append(all, pattern)
 			continue
 		}
-		data, err := os.ReadFile(filepath.Clean(name))
+		data, err := bounded.ReadFile(filepath.Clean(name), maxFile)
 		if err != nil {
 			return nil, fmt.Errorf("--limit %s: %w", pattern, err)
 		}

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"drover/internal/bounded"
 	"drover/internal/expression"
 )
 
@@ -129,17 +129,9 @@ func (l *loader) file(path string) error {
 
 // readFile reads a bounded file and refuses an encrypted one.
 func readFile(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	data, err := bounded.ReadFile(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("read inventory: %w", err)
-	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("read inventory %s: larger than %d MiB", path, maxFile>>20)
 	}
 	if bytes.HasPrefix(data, []byte("$ANSIBLE_VAULT;")) {
 		return nil, fmt.Errorf("%s is encrypted with ansible-vault, which is not supported yet: decrypt it, or move the values into a file given with -e @FILE", path)

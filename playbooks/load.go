@@ -4,9 +4,8 @@ package playbooks
 
 import (
 	"fmt"
-	"io"
-	"os"
 
+	"drover/internal/bounded"
 	"drover/internal/modules"
 )
 
@@ -22,27 +21,11 @@ const largestFile = 4 << 20
 // Load reads and checks a playbook file. All mistakes are found at once: the error is a *Problems, or says why the file cannot
 // be read.
 func Load(file string, options Options) (*Playbook, []Warning, error) {
-	data, err := readBounded(file)
+	data, err := bounded.ReadFile(file, largestFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read playbook: %w", err)
 	}
 	return Parse(file, data, options)
-}
-
-func readBounded(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, largestFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > largestFile {
-		return nil, fmt.Errorf("%s is larger than %d MiB", file, largestFile>>20)
-	}
-	return data, nil
 }
 
 // Parse checks a playbook that is in memory; name stands for the file in messages.

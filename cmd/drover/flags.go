@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"drover/internal/bounded"
 	"drover/internal/console"
 	"drover/internal/event"
 	"drover/internal/secret"
@@ -134,7 +135,7 @@ func width(s streams) int {
 func (f *fleetFlags) becomePassword(s streams) (secret.Text, error) {
 	switch {
 	case f.becomePasswordFile != "":
-		text, err := os.ReadFile(f.becomePasswordFile)
+		text, err := readInput(f.becomePasswordFile)
 		if err != nil {
 			return secret.Text{}, usageError("--become-password-file: read the sudo password: %w", err)
 		}
@@ -144,6 +145,11 @@ func (f *fleetFlags) becomePassword(s streams) (secret.Text, error) {
 	}
 	return secret.Text{}, nil
 }
+
+// largestInput bounds a file that a flag or an expression names, in bytes.
+const largestInput = 4 << 20
+
+func readInput(path string) ([]byte, error) { return bounded.ReadFile(path, largestInput) }
 
 // directories of the person who runs drover, by the XDG rules.
 func stateDir(s streams) string {

@@ -108,7 +108,7 @@ func (p *playFlags) warnOfTags(s streams, book *playbooks.Playbook) {
 
 // variables are those given with -e, and those that a command adds.
 func (p *playFlags) variables(more *expression.Map) (*expression.Map, error) {
-	extra, err := playbooks.ParseExtraVars(p.extraVars, os.ReadFile)
+	extra, err := playbooks.ParseExtraVars(p.extraVars, readInput)
 	if err != nil {
 		return nil, usageError("--extra-vars: %w", err)
 	}
@@ -154,7 +154,7 @@ func (f *fleet) lookup(what, name string) (any, error) {
 	case "env":
 		return f.s.getenv(name), nil
 	case "file":
-		text, err := os.ReadFile(name)
+		text, err := readInput(name)
 		return string(text), err
 	}
 	return nil, fmt.Errorf("lookup(%q) is not known; there is env and file", what)

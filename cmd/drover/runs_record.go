@@ -155,7 +155,7 @@ func playbookText(book *playbooks.Playbook) ([]byte, error) {
 			return playbooks.Open(name)
 		}
 	}
-	return os.ReadFile(book.File)
+	return readInput(book.File)
 }
 
 // acceptedRisks finds in the variables of the ready playbooks what somebody accepted, be it by a flag or by -e.

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/kevinburke/ssh_config"
 
+	"drover/internal/bounded"
 	"drover/internal/words"
 )
 
@@ -83,7 +83,7 @@ func (c *configs) load(files []string) *configSet {
 
 func (c *configs) read(set *configSet, files []string) error {
 	for _, file := range files {
-		text, err := readBounded(file)
+		text, err := bounded.ReadFile(file, maxConfigBytes)
 		if errors.Is(err, fs.ErrNotExist) && len(files) > 1 {
 			continue
 		}
@@ -106,17 +106,6 @@ func (c *configs) read(set *configSet, files []string) error {
 		set.trees = append(set.trees, tree)
 	}
 	return nil
-}
-
-func readBounded(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxConfigBytes {
-		return nil, fmt.Errorf("%s has %d bytes, over the limit of %d", file, info.Size(), maxConfigBytes)
-	}
-	return os.ReadFile(file)
 }
 
 // findMatch returns the place of the first Match block in a file or in what it includes.
@@ -152,7 +141,7 @@ func (c *configs) findIncluded(file, patterns string, depth int) (string, error)
 			return "", fmt.Errorf("%s: Include %s: %w", file, pattern.Text, err)
 		}
 		for _, name := range included {
-			text, err := readBounded(name)
+			text, err := bounded.ReadFile(name, maxConfigBytes)
 			if err != nil {
 				return "", err
 			}

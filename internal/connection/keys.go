@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"drover/internal/bounded"
 	"drover/internal/secret"
 )
 
@@ -58,7 +58,7 @@ func (k *keys) load(file string) *keyFile {
 
 func (k *keys) read(file string, entry *keyFile) {
 	entry.public = readPublic(file + ".pub")
-	text, err := readKeyFile(file)
+	text, err := bounded.ReadFile(file, maxKeyBytes)
 	if err != nil {
 		entry.err = err
 		return
@@ -94,21 +94,8 @@ func (k *keys) lock(file string, text []byte, entry *keyFile) {
 	}
 }
 
-func readKeyFile(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxKeyBytes))
-	if err != nil {
-		return nil, fmt.Errorf("read key: %w", err)
-	}
-	return text, nil
-}
-
 func readPublic(file string) ssh.PublicKey {
-	text, err := readKeyFile(file)
+	text, err := bounded.ReadFile(file, maxKeyBytes)
 	if err != nil {
 		return nil
 	}

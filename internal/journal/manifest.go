@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
+	"drover/internal/bounded"
 	"drover/internal/expression"
 	"drover/internal/secret"
 )
@@ -167,20 +167,13 @@ func mask(value any, secrets *secret.Redactor, depth int) any {
 // readManifest reads the plan.json of a directory.
 func readManifest(dir string) (Manifest, error) {
 	path := filepath.Join(dir, PlanFile)
-	opened, err := os.Open(path)
-	if err != nil {
-		return Manifest{}, err
-	}
-	defer opened.Close()
-	text, err := io.ReadAll(io.LimitReader(opened, largestManifest+1))
+	text, err := bounded.ReadFile(path, largestManifest)
 	if err != nil {
 		return Manifest{}, err
 	}
 	var m Manifest
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	switch err := decoder.Decode(&m); {
-	case len(text) > largestManifest:
-		return Manifest{}, fmt.Errorf("%s is larger than %d MiB", path, largestManifest>>20)
 	case err != nil:
 		return Manifest{}, fmt.Errorf("%s is damaged: %w", path, err)
 	case decoder.Decode(new(any)) != io.EOF: //nolint:errorlint // a decoder returns it as it is

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/hashicorp/nomad/api"
 
+	"drover/internal/bounded"
 	"drover/internal/expression"
 	"drover/internal/nomad"
 	"drover/internal/wire"
@@ -27,6 +27,9 @@ const (
 	factSwap   = "nomad_swap"
 	factAllocs = "nomad_allocs"
 	factDrain  = "nomad_drain"
+
+	// maximumCredential bounds a file of this machine with a token, a certificate or a key, in bytes.
+	maximumCredential = 1 << 20
 
 	// pollEvery is how long to wait between two looks at something that should change within a second.
 	pollEvery = 80 * time.Millisecond
@@ -143,7 +146,8 @@ func (c *cluster) credentials(host string) (nomad.Credentials, error) {
 	}
 	return nomad.ReadCredentials(nomad.Sources{
 		Variable:    func(name string) string { return c.variable(host, name) },
-		Environment: environment, ReadFile: os.ReadFile,
+		Environment: environment,
+		ReadFile:    func(path string) ([]byte, error) { return bounded.ReadFile(path, maximumCredential) },
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"drover/internal/bounded"
 	"drover/internal/expression"
 	"drover/internal/wire"
 )
@@ -286,14 +287,7 @@ func configSources(dir string) ([]string, error) {
 
 // sourceFile reads a file of this machine, and renders one that ends in .j2. Others stay as they are, since Nomad's own address templates are written with braces too.
 func (in *installation) sourceFile(ctx context.Context, name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maximumInstallFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes", name, maximumInstallFile)
-	}
-	text, err := os.ReadFile(name)
+	text, err := bounded.ReadFile(name, maximumInstallFile)
 	if err != nil || !strings.HasSuffix(name, ".j2") {
 		return text, err
 	}

@@ -324,3 +324,15 @@ func TestServersAreOrderedByAsking(t *testing.T) {
 		t.Errorf("without a leader: %v, %v", hosts, err)
 	}
 }
+
+func TestCredentialsAreRefusedWhereAFileIsTooLarge(t *testing.T) {
+	large := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(large, make([]byte, maximumCredential+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment := func(name string) string { return map[string]string{"NOMAD_CACERT": large}[name] }
+	c := newCluster(&Call{Name: "s1", Fleet: &raftFleet{names: []string{"s1"}}, Run: Run{Environment: environment}})
+	if _, err := c.credentials("s1"); err == nil || err.Error() != "read nomad_cacert: "+large+" is larger than 1 MiB" {
+		t.Errorf("error %v", err)
+	}
+}

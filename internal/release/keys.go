@@ -14,6 +14,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"drover/internal/bounded"
 )
 
 const maximumKey = 1 << 20
@@ -29,7 +31,7 @@ func readKeys(path string) (keys, error) {
 	text := []byte(hashicorpKey)
 	if path != "" {
 		var err error
-		if text, err = readBounded(path, maximumKey); err != nil {
+		if text, err = bounded.ReadFile(path, maximumKey); err != nil {
 			return keys{}, fmt.Errorf("read the release key: %w", err)
 		}
 	}

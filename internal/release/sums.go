@@ -7,13 +7,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"drover/internal/bounded"
 )
 
 // parseSums reads what sha256sum writes: a line per file, "HEX  NAME" or "HEX *NAME". The result maps names to lower-case hex.
@@ -78,7 +79,7 @@ func (c Cache) beside(w Wanted, source, sum string, keys keys) (proof, error) {
 	}
 	var unlisted error
 	for _, path := range lists {
-		text, err := readBounded(path, maximumSums)
+		text, err := bounded.ReadFile(path, maximumSums)
 		if err != nil {
 			return proof{}, err
 		}
@@ -135,7 +136,7 @@ func signedBeside(list string, text []byte, keys keys, now time.Time) (string, e
 	found := map[string][]byte{}
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), base+".") && strings.HasSuffix(entry.Name(), ".sig") {
-			if found[entry.Name()], err = readBounded(filepath.Join(directory, entry.Name()), maximumSignature); err != nil {
+			if found[entry.Name()], err = bounded.ReadFile(filepath.Join(directory, entry.Name()), maximumSignature); err != nil {
 				return "", err
 			}
 		}
@@ -157,20 +158,4 @@ func signedBeside(list string, text []byte, keys keys, now time.Time) (string, e
 		}
 	}
 	return "", first
-}
-
-func readBounded(path string, limit int64) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	if int64(len(text)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes, which is not what it should be", path, limit)
-	}
-	return text, nil
 }
