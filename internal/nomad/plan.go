@@ -223,10 +223,17 @@ func (s *Survey) state(facts HostFacts) ServerState {
 	return state
 }
 
-// oldClients refuses servers of 1.9 or later beside clients that these turn away (Nomad 1.9 upgrade notes): their
-// heartbeats fail and their allocations are lost. That holds for every client of the cluster, whatever the inventory has.
+// oldClients refuses to stop servers for a version that turns clients away.
 func (p *planner) oldClients(survey Survey) {
-	if !p.target.AtLeast("1.9.0") || !p.stopsServer(survey) {
+	if p.stopsServer(survey) {
+		p.plan.turnedAway(survey, p.target)
+	}
+}
+
+// turnedAway refuses servers of 1.9 or later beside clients that these turn away (Nomad 1.9 upgrade notes): their
+// heartbeats fail and their allocations are lost. That holds for every client of the cluster, whatever the inventory has.
+func (f *Findings) turnedAway(survey Survey, target Version) {
+	if !target.AtLeast("1.9.0") {
 		return
 	}
 	const remedy = "upgrade clients to 1.6 or later first"

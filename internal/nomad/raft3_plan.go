@@ -43,8 +43,24 @@ func NewRaftPlan(survey Survey, evidence []RaftEvidence, options RaftOptions) Ra
 	default:
 		p.rolling(survey, evidence, raft, options)
 	}
+	p.newServers(survey)
 	p.Problems, p.Warnings = sorted(p.Problems), sorted(p.Warnings)
 	return p
+}
+
+// newServers refuses a restart that brings servers to 1.9 or later beside clients that these turn away. It need not be asked for with a target:
+// a server takes whatever binary lies on its disk.
+func (p *RaftPlan) newServers(survey Survey) {
+	i := slices.IndexFunc(p.Steps, func(s RaftStep) bool {
+		return s.Action != ActionNone && s.To.AtLeast("1.9.0") && !s.From.AtLeast("1.9.0")
+	})
+	if i < 0 {
+		return
+	}
+	p.turnedAway(survey, p.Steps[i].To)
+	if !survey.NodesAsked {
+		p.warn("", "the servers could not be asked for their clients: those outside the inventory that run Nomad before 1.6 are turned away by %s", p.Steps[i].To)
+	}
 }
 
 // configurationOf is raft's configuration as the leader has it, else as whoever knows most of it.

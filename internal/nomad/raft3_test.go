@@ -476,3 +476,51 @@ func FuzzSerfSnapshot(f *testing.F) {
 		}
 	})
 }
+
+func TestRaftPlanRefusesToTurnClientsAway(t *testing.T) {
+	const turnedAway = "servers of 1.9 and later turn away clients before 1.6"
+	old, young := raftVersionOf(t, "1.5.17"), raftVersionOf(t, "1.6.0")
+	client := func(version Version) Survey {
+		return Survey{NodesAsked: true, Hosts: []HostFacts{{Host: "c1", Role: "client", Client: true, NodeID: "c1-id", Running: true, VersionRunning: version}}}
+	}
+	node := func(version, status string) Survey {
+		return Survey{NodesAsked: true, Nodes: []NodeSummary{{ID: "c9-id", Name: "c9", Version: version, Status: status}}}
+	}
+	newDisk := func(e *RaftEvidence) { e.Facts.VersionDisk, e.Facts.ExeCurrent = raftVersionOf(t, "1.10.5"), false }
+	for name, test := range map[string]struct {
+		to     string
+		survey Survey
+		change func(*RaftEvidence)
+		want   string // "": nobody is turned away
+	}{
+		"an old client":                         {"1.10.5", client(old), nil, "c1: this client runs 1.5.17, and " + turnedAway},
+		"one that is new enough":                {"1.10.5", client(young), nil, ""},
+		"to a version that takes it":            {"1.8.4", client(old), nil, ""},
+		"one that the inventory has not":        {"1.10.5", node("1.2.6", nodeReady), nil, "client c9 runs 1.2.6, and " + turnedAway},
+		"such a one that is down":               {"1.10.5", node("1.2.6", nodeDown), nil, ""},
+		"the server does not run":               {"1.10.5", client(old), silent, turnedAway},
+		"the new binary is on the disk already": {"", client(old), newDisk, turnedAway},
+		"it is all that the stopped server has": {"", client(old), func(e *RaftEvidence) { silent(e); newDisk(e); e.Facts.VersionRunning = Version{} }, ""},
+		"nothing is to be done":                 {"", client(old), migratedServer, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := raftServerOf(t)
+			if test.change != nil {
+				test.change(&e)
+			}
+			options := RaftOptions{VersionOptions: VersionOptions{AllowUnsupportedSkip: true}}
+			if test.to != "" {
+				options.Target = raftVersionOf(t, test.to)
+			}
+			test.survey.Hosts = append(test.survey.Hosts, e.Facts)
+			words := Words(NewRaftPlan(test.survey, []RaftEvidence{e}, options).Problems)
+			if strings.Contains(words, turnedAway) != (test.want != "") || !strings.Contains(words, test.want) {
+				t.Errorf("%q, want %q", words, test.want)
+			}
+		})
+	}
+	unasked := NewRaftPlan(Survey{}, []RaftEvidence{raftServerOf(t)}, RaftOptions{Target: raftVersionOf(t, "1.10.5")})
+	if words := Words(unasked.Warnings); !strings.Contains(words, "could not be asked for their clients") {
+		t.Errorf("clients of which nobody knows: %q", words)
+	}
+}
