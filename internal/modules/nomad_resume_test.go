@@ -68,17 +68,19 @@ func TestNomadSwapTakesUpWhatAnEarlierRunLeft(t *testing.T) {
 	}
 }
 
-// TestAnUnfinishedClientIsNotClean makes the plan, which would end a run at once, see what is left to be closed.
-func TestAnUnfinishedClientIsNotClean(t *testing.T) {
-	c := newFakeCluster(t, 1, 1)
-	for _, a := range c.agents {
-		a.disk, a.version = "1.11.0", "1.11.0"
-	}
-	c.agent("c1").left = []wire.SwapOutcome{{ID: "left", Unit: "nomad.service", Version: "1.11.0", State: wire.SwapDone}}
-	c.factsOfAll()
-	result := c.must("s1", "nomad_preflight", toNew)
-	if verdict, _ := result.Data.Get("verdict"); verdict != nomad.VerdictChanges {
-		t.Errorf("verdict %v: %s", verdict, result.Message)
+// TestAnUnfinishedHostIsNotClean makes the plan, which would end a run at once, see what is left to be closed.
+func TestAnUnfinishedHostIsNotClean(t *testing.T) {
+	for _, host := range []string{"s1", "c1"} {
+		c := newFakeCluster(t, 1, 1)
+		for _, a := range c.agents {
+			a.disk, a.version = "1.11.0", "1.11.0"
+		}
+		c.agent(host).left = []wire.SwapOutcome{{ID: "left", Unit: "nomad.service", Version: "1.11.0", State: wire.SwapDone}}
+		c.factsOfAll()
+		result := c.must("s1", "nomad_preflight", toNew)
+		if verdict, _ := result.Data.Get("verdict"); verdict != nomad.VerdictChanges {
+			t.Errorf("%s: verdict %v: %s", host, verdict, result.Message)
+		}
 	}
 }
 

@@ -172,6 +172,32 @@ func TestJourneyGoesRegionByRegion(t *testing.T) {
 	}
 }
 
+// What a run that was killed has left on a server that is done otherwise makes its leg one to be run, and stops no server for it.
+func TestJourneyClosesWhatAnEarlierRunLeft(t *testing.T) {
+	done := twoRegions()
+	for i := range done.Hosts {
+		done.Hosts[i].VersionRunning, done.Hosts[i].VersionDisk = version("1.11.0"), version("1.11.0")
+		if done.Hosts[i].Host == "e-s1" {
+			done.Hosts[i].Unfinished = "the swap to 1.11.0 of an earlier run (done)"
+		}
+	}
+	plan := NewJourney(asked(done.Regions()), versions("1.11.0"), Options{})
+	var verdicts []string
+	for _, leg := range plan.Legs {
+		verdicts = append(verdicts, leg.Region+" "+leg.Plan.Verdict())
+	}
+	if diff := cmp.Diff([]string{"west " + VerdictClean, "east " + VerdictChanges}, verdicts); diff != "" || plan.Verdict() != VerdictChanges {
+		t.Fatalf("verdict %s: %s\n%s", plan.Verdict(), Words(plan.Problems), diff)
+	}
+	page := plan.Page()
+	if strings.Count(page, "closes the swap to 1.11.0 of an earlier run") != 1 || strings.Count(page, "There is nothing to do in it") != 1 || len(plan.Pauses) > 0 {
+		t.Errorf("pauses %v\n%s", plan.Pauses, page)
+	}
+	if !strings.Contains(page, "1. e-s1") {
+		t.Error(page)
+	}
+}
+
 // Each region has a quorum of its own, and one that cannot spare a server is refused by name.
 func TestJourneyCountsVotersPerRegion(t *testing.T) {
 	whole := twoRegions()

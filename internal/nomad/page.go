@@ -119,7 +119,7 @@ func pageWords(text string) []string {
 func (w *page) servers() {
 	var rows []Step
 	for _, step := range w.plan.Steps {
-		if step.server() && step.Action != ActionNone {
+		if step.server() && (step.Action != ActionNone || step.Closes) {
 			rows = append(rows, step)
 		}
 	}
@@ -280,7 +280,7 @@ func (w *page) leftAlone() {
 	hosts := map[string][]string{}
 	var reasons []string
 	for _, step := range w.plan.Steps {
-		if step.Action != ActionNone {
+		if step.Action != ActionNone || step.Closes {
 			continue
 		}
 		if hosts[step.Reason] == nil {

@@ -96,11 +96,15 @@ type Step struct {
 	OwnDrain    bool    `json:"own_drain"`  // a run of drover's began it, and has died
 	Signal      string  `json:"signal"`     // a runtime drop-in sends this instead of the unit's KillSignal
 	LeftOut     bool    `json:"left_out"`
+	Closes      bool    `json:"closes"` // the host has what an earlier run left to be brought to its end, and nothing else to do
 	Reason      string  `json:"reason"`
 }
 
 // server tells whether the host goes with the servers; one that is a client too does.
 func (s Step) server() bool { return s.Role == "server" || s.Role == "both" }
+
+// changes tells whether the run has something to do on the host.
+func (s Step) changes() bool { return s.Action == ActionUpgrade || s.Closes }
 
 // batched tells whether the host goes in batches with the clients.
 func (s Step) batched() bool { return s.Role == "client" && !s.LeftOut }
@@ -131,7 +135,7 @@ type Plan struct {
 
 // Verdict sums a plan up.
 func (p *Plan) Verdict() string {
-	return p.verdict(slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Action == ActionUpgrade }))
+	return p.verdict(slices.ContainsFunc(p.Steps, Step.changes))
 }
 
 // NewPlan works out the upgrade of a surveyed cluster: servers first, those that do not vote before voters and the
@@ -239,13 +243,13 @@ func (f *Findings) turnedAway(survey Survey, target Version) {
 	const remedy = "upgrade clients to 1.6 or later first"
 	for _, facts := range sortFacts(survey.Hosts) {
 		if facts.Client && !facts.Server && facts.VersionRunning.Known() && !facts.VersionRunning.AtLeast("1.6.0") {
-			p.plan.refuse(facts.Host, remedy, "this client runs %s, and servers of 1.9 and later turn away clients before 1.6", facts.VersionRunning)
+			f.refuse(facts.Host, remedy, "this client runs %s, and servers of 1.9 and later turn away clients before 1.6", facts.VersionRunning)
 		}
 	}
 	for _, node := range survey.strangers() {
 		version, err := ParseVersion(node.Version)
 		if err == nil && !version.AtLeast("1.6.0") && node.Status != nodeDown {
-			p.plan.refuse("", remedy+"; it has no host in the inventory that could be looked at", "client %s runs %s, and servers of 1.9 and later turn away clients before 1.6", node.Name, version)
+			f.refuse("", remedy+"; it has no host in the inventory that could be looked at", "client %s runs %s, and servers of 1.9 and later turn away clients before 1.6", node.Name, version)
 		}
 	}
 }

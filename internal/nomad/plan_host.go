@@ -36,8 +36,11 @@ func (p *planner) host(survey Survey, facts HostFacts, server ServerState) {
 		p.nobody(facts, &step)
 	case p.options.Onward.Known() && step.beyond() && step.From.Compare(p.options.Onward) <= 0:
 		step.Reason = "runs " + step.From.String() + " already, past this stop"
-	case facts.Upgraded(p.target) && facts.Unfinished != "" && !facts.Server:
-		step.Action, step.Reason = ActionUpgrade, "already "+p.target.String()+"; closes "+facts.Unfinished
+	case facts.Upgraded(p.target) && facts.Unfinished != "":
+		step.Closes, step.Reason = true, "already "+p.target.String()+"; closes "+facts.Unfinished
+		if !facts.Server { // a client goes in a batch for that; a server is not stopped, and no vote is at stake
+			step.Action = ActionUpgrade
+		}
 	case facts.Upgraded(p.target):
 		step.Reason = "already " + p.target.String() + ", on disk and running"
 	default:
