@@ -197,7 +197,7 @@ func (c *cluster) setOwnWords(ctx context.Context, host Host, f *nomad.HostFacts
 			return true
 		}
 	}
-	f.Problem = err.Error()
+	f.Problem, f.Denied = err.Error(), nomad.Denial(err)
 	return false
 }
 

@@ -157,6 +157,7 @@ func (c *cluster) askRegion(ctx context.Context, hosts []nomad.HostFacts) (nomad
 	}
 	e.Answers = c.askAll(ctx, names)
 	c.askGossip(ctx, &e, servers)
+	c.askDenied(ctx, &e, hosts)
 	teller := ""
 	if leader := leaderOf(e.Answers); leader != nil {
 		teller = leader.Host
@@ -185,6 +186,30 @@ func firstAnswer(answers []nomad.Answer) string {
 		}
 	}
 	return ""
+}
+
+// askDenied asks the servers that refuse the token what they tell without one.
+func (c *cluster) askDenied(ctx context.Context, e *nomad.ClusterEvidence, hosts []nomad.HostFacts) {
+	var names []string
+	for _, facts := range hosts {
+		if facts.Server && facts.Denied != "" {
+			names = append(names, facts.Host)
+		}
+	}
+	e.Leaders = map[string]string{}
+	c.each(names, func(name string) {
+		client, err := c.connect(ctx, name)
+		if err != nil {
+			return
+		}
+		leader, err := nomad.AskLeader(ctx, client)
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		e.Leaders[name] = leader
+	})
 }
 
 // askGossip asks each server whom it knows.

@@ -50,6 +50,7 @@ type HostFacts struct {
 	ACL             bool         `json:"acl"`
 	Answers         bool         `json:"answers"`      // the agent's API answered
 	Problem         string       `json:"problem"`      // why it did not
+	Denied          string       `json:"denied"`       // DeniedPermission or DeniedToken where it answered, and refused the token
 	Architecture    string       `json:"architecture"` // as uname -m
 	Unfinished      string       `json:"unfinished"`   // what an earlier run has left to be brought to its end
 	Package         string       `json:"package"`      // that owns the binary, as "nomad (dpkg)"
@@ -78,7 +79,7 @@ type UnitFacts struct {
 
 // SetView takes over what the agent said of itself.
 func (f *HostFacts) SetView(view AgentView) {
-	f.Answers, f.Problem = true, ""
+	f.Answers, f.Problem, f.Denied = true, "", ""
 	f.VersionRunning = view.Version
 	f.Server, f.Client = view.Server, view.Client
 	f.Leader = view.Raft.State == Leader

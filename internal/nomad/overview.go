@@ -94,10 +94,12 @@ type ClusterEvidence struct {
 	Members        map[string][]Member // by the server that tells
 	Autopilot      Autopilot
 	AutopilotError string
-	Nodes          []NodeSummary
-	NodesError     string
-	Jobs           []JobState
-	JobsError      string
+	// Leaders is what servers that refused the token say without one: the RPC address of the leader, "" where they know none.
+	Leaders    map[string]string
+	Nodes      []NodeSummary
+	NodesError string
+	Jobs       []JobState
+	JobsError  string
 }
 
 // Kinds of findings, as Problem.Kind has them.
@@ -136,6 +138,7 @@ const (
 	findHeartbeat   = "heartbeat"
 	findAllocations = "allocations"
 	findNotAsked    = "not_asked"
+	findToken       = "token"
 )
 
 // Passing tells whether a problem may pass by itself within a minute, as after a restart: all others stay until somebody does something.
@@ -209,6 +212,7 @@ func (o *overviewer) host(f *HostFacts) {
 		o.bad(findCrashLoop, f.Host, log, "systemd starts its agent over and over")
 	case !f.Running:
 		o.bad(findNotRunning, f.Host, log+", and start it: systemctl start "+f.Unit, "its agent does not run")
+	case f.Denied != "": // said once for all of them
 	case !f.Answers:
 		o.bad(findNoAnswer, f.Host, log, "its agent runs and does not answer: %s", orText(f.Problem, "no reason is known"))
 	}

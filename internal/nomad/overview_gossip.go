@@ -149,6 +149,7 @@ func (c *clusterView) opinions(report Autopilot) []string {
 		f := c.find(RaftServer{ID: server.ID, Address: server.ID})
 		voter := slices.ContainsFunc(c.leader.Raft.Servers, func(s RaftServer) bool { return s.ID == server.ID && s.Voter })
 		switch {
+		case f == nil && slices.ContainsFunc(c.denied(), func(h *HostFacts) bool { return h.ServerID == server.ID }): // it answers, and refuses the token
 		case f == nil && server.Healthy:
 			add("it calls %s healthy, which does not answer", orText(server.Name, server.ID))
 		case f == nil:

@@ -37,6 +37,7 @@ func (o *overviewer) cluster(e *ClusterEvidence) {
 	if leader != nil {
 		c.row.Leader = leader.Host
 	}
+	c.token()
 	servers := slices.ContainsFunc(c.hosts, func(f *HostFacts) bool { return f.Server })
 	for _, f := range c.hosts {
 		if f.Server {
@@ -133,7 +134,10 @@ func (c *clusterView) leaders() {
 			said[view.Raft.LeaderAddr] = append(said[view.Raft.LeaderAddr], f.Host)
 		}
 	}
-	if c.leader == nil {
+	switch {
+	case c.leader == nil && len(c.denied()) > 0: // nobody can be asked for raft's configuration: see token
+		return
+	case c.leader == nil:
 		c.leaderless(said)
 		return
 	}
@@ -256,7 +260,7 @@ func (c *clusterView) quorum() {
 		return
 	}
 	c.row.Voters = Voters(c.leader.Raft.Servers)
-	alive, missing := 0, []string{}
+	alive, unasked, missing := 0, 0, []string{}
 	for _, server := range c.leader.Raft.Servers {
 		if !server.Voter {
 			continue
@@ -267,14 +271,20 @@ func (c *clusterView) quorum() {
 				continue
 			}
 		}
-		missing = append(missing, c.name(server))
+		name := c.name(server)
+		if slices.ContainsFunc(c.denied(), func(f *HostFacts) bool { return f.Host == name }) {
+			unasked++
+			continue
+		}
+		missing = append(missing, name)
 	}
 	slices.Sort(missing)
 	c.row.Tolerance = max(0, alive-(c.row.Voters/2+1))
 	switch {
-	case alive < c.row.Voters/2+1: // a leader that has lost the others says for a moment longer that it leads
+	case alive+unasked == c.row.Voters: // as far as they could be asked
+	case alive+unasked < c.row.Voters/2+1: // a leader that has lost the others says for a moment longer that it leads
 		c.quorumLost(c.leader.Host, alive, c.row.Voters, missing)
-	case alive < c.row.Voters:
+	default:
 		c.bad(findQuorum, "", "bring the missing ones back, see below", "%d of %d voters answer; %s", alive, c.row.Voters, toleranceText(c.row.Tolerance))
 	}
 	if c.row.Voters > 1 && c.row.Voters%2 == 0 {

@@ -3,6 +3,8 @@
 package nomad
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -204,6 +206,108 @@ func TestOverview(t *testing.T) {
 				t.Error(page)
 			}
 		})
+	}
+}
+
+// deny lets agents refuse the token; what servers say without one is that leader leads.
+func (e *OverviewEvidence) deny(why, leader string, hosts ...string) {
+	c := &e.Clusters[0]
+	c.Leaders = map[string]string{}
+	for i := range e.Hosts {
+		f := &e.Hosts[i]
+		if !slices.Contains(hosts, f.Host) {
+			continue
+		}
+		f.Answers, f.Problem, f.Denied, f.RaftServers = false, "403", why, nil
+		if f.Server {
+			c.Leaders[f.Host] = leader
+		}
+		for n := range c.Answers {
+			if c.Answers[n].Host == f.Host {
+				c.Answers[n] = Answer{Host: f.Host, Error: "403"}
+			}
+		}
+		delete(c.Members, f.Host)
+	}
+	if !slices.ContainsFunc(c.Answers, func(a Answer) bool { return a.View.Raft.State == Leader }) {
+		c.Raft, c.RaftError, c.AutopilotError, c.NodesError, c.JobsError = RaftConfiguration{}, "-", "-", "-", "-"
+	}
+}
+
+// TestOverviewWithoutAToken claims nothing that could not be asked.
+func TestOverviewWithoutAToken(t *testing.T) {
+	all := []string{"s1", "s2", "s3", "c1"}
+	tests := map[string]struct {
+		change   func(e *OverviewEvidence)
+		problems []string
+		notes    []string
+	}{
+		"none given": {
+			func(e *OverviewEvidence) { e.deny(DeniedPermission, "10.0.0.3:4647", all...) },
+			[]string{"token : no token was given or it lacks agent:read, by the answer of c1, s1, s2, s3"},
+			[]string{"token : 10.0.0.3:4647 leads, as s1, s2, s3 tell without"},
+		},
+		"an unknown one": {
+			func(e *OverviewEvidence) { e.deny(DeniedToken, "10.0.0.3:4647", all...) },
+			[]string{"token : the token that was given is not known to c1, s1, s2, s3"},
+			[]string{"token : 10.0.0.3:4647 leads, as s1, s2, s3 tell without"},
+		},
+		"the leader could not be asked either": {
+			func(e *OverviewEvidence) {
+				e.deny(DeniedPermission, "", all...)
+				e.Clusters[0].Leaders = nil
+			},
+			[]string{"token : no token was given"},
+			nil,
+		},
+		"one of a few refuses it": {
+			func(e *OverviewEvidence) { e.deny(DeniedToken, "10.0.0.3:4647", "s1") },
+			[]string{"token : is not known to s1 "},
+			[]string{"token : 10.0.0.3:4647 leads, as s1 tells without"},
+		},
+		"without a leader no token is known": {
+			func(e *OverviewEvidence) { e.deny(DeniedToken, "", all...) },
+			[]string{"no_leader : no server leads, by the word of s1, s2, s3"},
+			nil,
+		},
+		"no token and no leader": {
+			func(e *OverviewEvidence) { e.deny(DeniedPermission, "", all...) },
+			[]string{"token : no token was given", "no_leader : no server leads"},
+			nil,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			e := wellCluster()
+			test.change(&e)
+			overview := NewOverview(e)
+			wantFindings(t, "problems", overview.Problems, test.problems)
+			wantFindings(t, "notes", overview.Notes, test.notes)
+		})
+	}
+}
+
+func TestDenial(t *testing.T) {
+	for body, want := range map[string]string{"Permission denied": DeniedPermission, "ACL token not found": DeniedToken, "No cluster leader": ""} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			status := http.StatusForbidden
+			if want == "" {
+				status = http.StatusInternalServerError
+			}
+			http.Error(w, body, status)
+		}))
+		client, err := Connect(direct, Endpoint{Address: server.Listener.Addr().String()}, "", Credentials{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = Self(t.Context(), client, "s1"); Denial(err) != want || err == nil {
+			t.Errorf("%s: %q, %v", body, Denial(err), err)
+		}
+		if leader, err := AskLeader(t.Context(), client); (err == nil) != (want == "") || leader != "" {
+			t.Errorf("%s: leader %q, %v", body, leader, err)
+		}
+		client.Close()
+		server.Close()
 	}
 }
 

@@ -13,7 +13,7 @@ func settledHosts(hosts []HostFacts) []HostFacts {
 	hosts = slices.Clone(hosts)
 	for i := range hosts {
 		if f := &hosts[i]; f.CrashLooping {
-			f.Running, f.Answers, f.ExeCurrent, f.VersionRunning = false, false, false, Version{}
+			f.Running, f.Answers, f.ExeCurrent, f.VersionRunning, f.Denied = false, false, false, Version{}, ""
 		}
 	}
 	return hosts
