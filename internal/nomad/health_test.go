@@ -83,6 +83,15 @@ func TestServerHealthy(t *testing.T) {
 			remove(s, 1)
 		}, "is missing"},
 		{"4: no leader", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers[2].Leader = false }, "shows 0 leaders"},
+		{"4: nobody else answers", func(_ *ServerExpectation, s *ServerEvidence) {
+			s.Others = []Answer{{Host: "s2", Error: "no route to host"}, {Host: "s3", Error: "no route to host"}}
+		}, "1 of the 2 servers that have to name a leader do so"},
+		{"4: the only one, and another is stopped for good", func(e *ServerExpectation, s *ServerEvidence) {
+			remove(s, 2)
+			remove(s, 1)
+			e.Servers, s.Members, s.Raft.Servers[0].Leader, s.Autopilot.FailureTolerance = s.Own.View.Raft.Servers, nil, true, 0
+			s.Others = []Answer{{Host: "s2", Error: "its agent does not run"}, {Host: "s3", Error: "its agent does not run"}}
+		}, ""},
 		{"4: protocol unknown", func(_ *ServerExpectation, s *ServerEvidence) { s.Raft.Servers[0].Protocol = 0 }, "raft protocol"},
 		{"4: disagreement", func(_ *ServerExpectation, s *ServerEvidence) { s.Own.View.Raft.LeaderAddr = "x" }, "disagree"},
 		{"5: failed", func(_ *ServerExpectation, s *ServerEvidence) { s.Members[0].Status = "failed" }, "see it as failed"},
