@@ -41,12 +41,26 @@ func nomadRaftCheck(ctx context.Context, call *Call) (*Result, error) {
 	}
 	c := newCluster(call)
 	defer c.close()
-	survey := c.survey(ctx)
+	survey := c.raftSurvey(ctx)
 	evidence, problems := c.allRaftEvidence(ctx, survey, options.Target)
 	plan := nomad.NewRaftPlan(survey, evidence, options)
 	plan.Problems = append(plan.Problems, problems...)
 	plan.Problems = append(plan.Problems, leftOut(call, plan)...)
 	return judged("raft", &plan, plan.Problems, "raft protocol 3 is in force everywhere; nothing to do", fmt.Sprintf("mode %s, %d servers", plan.Mode, len(plan.Steps)))
+}
+
+// raftSurvey collects what is known of the region that is to be migrated. Where it is not clear which one that is, it is what all hosts are.
+func (c *cluster) raftSurvey(ctx context.Context) nomad.Survey {
+	whole := c.lookAtAll(ctx)
+	parts := whole.Regions()
+	at := nomad.RaftRegion(parts, c.call.Args.Strings("hosts"))
+	if at < 0 {
+		return whole
+	}
+	for i := range parts {
+		c.askCluster(ctx, &parts[i])
+	}
+	return nomad.OfRegion(parts, at)
 }
 
 // allRaftEvidence looks at all servers at the same time.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Ways to raft protocol 3.
@@ -31,6 +32,9 @@ func (p *RaftPlan) Verdict() string {
 // NewRaftPlan decides, from what all servers show, how the cluster is migrated. The same evidence gives the same plan.
 func NewRaftPlan(survey Survey, evidence []RaftEvidence, options RaftOptions) RaftPlan {
 	p := RaftPlan{Target: options.Target, Steps: []RaftStep{}, Pauses: []string{}, Findings: noFindings()}
+	if p.regions(evidence) {
+		return p
+	}
 	dead := p.unreachable(survey, options)
 	raft := configurationOf(evidence)
 	switch servers := max(len(raft), len(evidence)+dead); {
@@ -46,6 +50,68 @@ func NewRaftPlan(survey Survey, evidence []RaftEvidence, options RaftOptions) Ra
 	p.newServers(survey)
 	p.Problems, p.Warnings = sorted(p.Problems), sorted(p.Warnings)
 	return p
+}
+
+// RaftRegion picks, of the regions of an inventory, the one whose servers are to be migrated: that of the hosts that were asked for (nil: all), or
+// the only one that has servers. -1 where these are of several, or of none.
+func RaftRegion(parts []Survey, hosts []string) int {
+	var asked, all []int
+	for i, part := range parts {
+		server := func(only bool) bool {
+			return slices.ContainsFunc(part.Hosts, func(f HostFacts) bool {
+				return f.Server && (!only || hosts == nil || slices.Contains(hosts, f.Host))
+			})
+		}
+		if server(true) {
+			asked = append(asked, i)
+		}
+		if server(false) {
+			all = append(all, i)
+		}
+	}
+	switch {
+	case len(asked) == 1:
+		return asked[0]
+	case len(all) == 1:
+		return all[0]
+	}
+	return -1
+}
+
+// OfRegion is one region of an inventory, with those of the unreachable hosts that no other region knows for its own. The parts have been asked.
+func OfRegion(parts []Survey, at int) Survey {
+	own := parts[at]
+	knows := func(s *Survey, host string) bool { return s.memberAt(host) != nil || s.isClient(host) }
+	for _, host := range sortedKeys(own.Unreachable) {
+		elsewhere := false
+		for i := range parts {
+			elsewhere = elsewhere || i != at && knows(&parts[i], host)
+		}
+		if elsewhere && !knows(&own, host) {
+			delete(own.Unreachable, host)
+		}
+	}
+	return own
+}
+
+// regions refuses servers of several regions: each region has a raft configuration of its own.
+func (p *RaftPlan) regions(evidence []RaftEvidence) bool {
+	byRegion := map[string][]string{}
+	for _, e := range evidence {
+		byRegion[e.Facts.Region] = append(byRegion[e.Facts.Region], e.Facts.Host)
+	}
+	if len(byRegion) < 2 {
+		return false
+	}
+	var words, limits []string
+	for _, region := range sortedKeys(byRegion) {
+		slices.Sort(byRegion[region])
+		words = append(words, fmt.Sprintf("%s (%s)", region, someHosts(byRegion[region])))
+		limits = append(limits, "--limit "+strings.Join(byRegion[region], ","))
+	}
+	p.refuse("", "run drover raft-v3 for each region, first with "+strings.Join(limits, ", then with ")+" (or the name of a group that holds just the servers of one region), or give each region an inventory of its own",
+		"the inventory has servers of %d regions, each of which is a raft cluster of its own: %s", len(words), strings.Join(words, ", "))
+	return true
 }
 
 // newServers refuses a restart that brings servers to 1.9 or later beside clients that these turn away. It need not be asked for with a target:
@@ -88,7 +154,7 @@ func (p *RaftPlan) unreachable(survey Survey, options RaftOptions) (dead int) {
 		}
 		p.Problems = append(p.Problems, Problem{
 			Host: host, Kind: failure.Kind, Text: "cannot be looked at: " + failure.Text,
-			Remedy: cmp.Or(failure.Remedy, "bring it back; if it is no server, leave it out with --limit; a server that is dead is accepted with --accept-down "+host+", where the others are enough"),
+			Remedy: cmp.Or(failure.Remedy, "bring it back; if it is no server, take it out of the inventory; a server that is dead is accepted with --accept-down "+host+", where the others are enough"),
 		})
 	}
 	return dead

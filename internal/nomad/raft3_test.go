@@ -524,3 +524,73 @@ func TestRaftPlanRefusesToTurnClientsAway(t *testing.T) {
 		t.Errorf("clients of which nobody knows: %q", words)
 	}
 }
+
+// eachInItsRegion are servers that lead a region each.
+func eachInItsRegion(t *testing.T, regions ...string) (Survey, []RaftEvidence) {
+	t.Helper()
+	var survey Survey
+	all := raftClusterOf(t, len(regions))
+	for i := range all {
+		f := &all[i].Facts
+		f.Region, f.Leader, f.RaftServers = regions[i], true, f.RaftServers[i:i+1]
+		survey.Hosts = append(survey.Hosts, *f)
+	}
+	return survey, all
+}
+
+func TestServersOfSeveralRegionsAreNotOneCluster(t *testing.T) {
+	for _, regions := range [][]string{{"us", "eu"}, {"us", "eu", "us"}} {
+		survey, evidence := eachInItsRegion(t, regions...)
+		p := NewRaftPlan(survey, evidence, RaftOptions{})
+		words := Words(p.Problems)
+		for _, want := range []string{"2 regions", "eu (s2), us (s1", "first with --limit s2, then with --limit s1", "an inventory of its own"} {
+			if !strings.Contains(words, want) {
+				t.Errorf("%v: %q, want %q", regions, words, want)
+			}
+		}
+		if p.Mode != "" || len(p.Problems) != 1 || strings.Contains(words, "recover") {
+			t.Errorf("%v: mode %q: %q", regions, p.Mode, words)
+		}
+	}
+}
+
+func TestTheRegionToMigrateIsThatOfTheLimit(t *testing.T) {
+	survey, _ := eachInItsRegion(t, "us", "eu")
+	survey.Hosts = append(survey.Hosts, HostFacts{Host: "c1", Region: "asia", Client: true})
+	parts := survey.Regions()
+	for name, test := range map[string]struct {
+		parts []Survey
+		hosts []string
+		want  string // "": it is not clear
+	}{
+		"all":                       {parts, nil, ""},
+		"the servers of one":        {parts, []string{"s1"}, "us"},
+		"those and a client":        {parts, []string{"c1", "s2"}, "eu"},
+		"of both":                   {parts, []string{"s1", "s2"}, ""},
+		"only a client":             {parts, []string{"c1"}, ""},
+		"one region has servers":    {parts[:2], nil, "eu"},
+		"and they are left out":     {parts[:2], []string{"c1"}, "eu"},
+		"nobody has looked at them": {Survey{}.Regions(), nil, ""},
+	} {
+		got := ""
+		if at := RaftRegion(test.parts, test.hosts); at >= 0 {
+			got = test.parts[at].Region
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// What a region cannot reach may be a server of it, unless another region says that it has it.
+func TestUnreachableHostsStayWithARegionUnlessAnotherHasThem(t *testing.T) {
+	survey, _ := eachInItsRegion(t, "us", "eu")
+	survey.Unreachable = map[string]LookFailure{"s8": {}, "s9": {}}
+	parts := survey.Regions()
+	parts[0].Raft.Servers = []RaftMember{{RaftServer: RaftServer{ID: "9", Address: "10.0.0.9:4647"}, Node: "s9.eu"}}
+	for at, want := range [][]string{{"s8", "s9"}, {"s8"}} {
+		if diff := cmp.Diff(want, sortedKeys(OfRegion(parts, at).Unreachable)); diff != "" {
+			t.Errorf("%s: %s", parts[at].Region, diff)
+		}
+	}
+}
