@@ -147,6 +147,7 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 	p.release()
 	p.binaries(survey)
 	p.unreachable(survey)
+	p.denied(survey)
 	p.inventory(survey)
 	p.nodes(survey)
 	p.quorum(survey)
@@ -158,6 +159,7 @@ func NewPlan(survey Survey, target Version, options Options) Plan {
 	p.accepted(survey)
 	p.continues(survey)
 	p.budget()
+	p.limits()
 	p.plan.Problems, p.plan.Warnings, p.plan.NotUpgraded = sorted(p.plan.Problems), sorted(p.plan.Warnings), sorted(p.plan.NotUpgraded)
 	batches, err := Batches(p.plan.Steps, options.Batch, options.PerDatacenter)
 	if err != nil {

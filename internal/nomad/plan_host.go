@@ -86,7 +86,8 @@ func (p *planner) upgrade(facts HostFacts, step *Step) {
 		problem.Host = facts.Host
 		p.plan.Problems = append(p.plan.Problems, problem)
 	}
-	if facts.Running && !facts.Answers && !facts.CrashLooping {
+	denied := facts.Running && facts.Denied != ""
+	if facts.Running && !facts.Answers && !facts.CrashLooping && !denied {
 		p.exclude(facts.Host, "check nomad_token, nomad_cacert and the agent's log", "its agent runs but does not answer: %s", facts.Problem)
 	}
 	if facts.Running && !facts.CrashLooping { // one that systemd starts over and over has no leave to take
@@ -94,7 +95,7 @@ func (p *planner) upgrade(facts HostFacts, step *Step) {
 	}
 	p.unit(facts)
 	p.binary(facts)
-	if len(p.plan.Problems) > before {
+	if denied || len(p.plan.Problems) > before {
 		step.Action = ActionRefused
 	}
 }

@@ -71,6 +71,48 @@ func (p *planner) untouchedServers(survey Survey) {
 	}
 }
 
+// denied refuses a cluster whose agents refuse the token: of one to be upgraded everything must be known, and of the servers in any case. That is
+// said once, and hosts are no way out of it. A cluster none of whose servers answers for another reason is as little known.
+func (p *planner) denied(survey Survey) {
+	var hosts []string
+	servers, answer := false, false
+	for _, step := range p.plan.Steps {
+		facts := survey.of(step.Host)
+		if facts == nil {
+			continue
+		}
+		if facts.Running && facts.Denied != "" && (facts.Server || step.Action != ActionNone) {
+			hosts = append(hosts, facts.Host)
+		}
+		servers, answer = servers || facts.Server && facts.Running, answer || facts.Server && facts.Answers
+	}
+	slices.Sort(hosts)
+	switch {
+	case len(hosts) > 0:
+		p.plan.refuse("", tokenRemedy+"; one that is right is unknown where no server leads: see drover health",
+			"ACLs are on, and these agents refuse the token, or want one (403): %s; nothing is known of the cluster", someHosts(hosts))
+	case servers && !answer && !p.wants():
+		p.plan.refuse("", "see drover health", "no server answers, so that nothing is known of the cluster")
+	}
+}
+
+// limits drops the advice to leave out the hosts with one fault where all have it, so that nobody would be left to upgrade.
+func (p *planner) limits() {
+	type fault struct{ text, remedy string }
+	hosts := map[fault][]string{}
+	for _, found := range p.plan.Problems {
+		if found.Limit != "" {
+			hosts[fault{found.Text, found.Remedy}] = append(hosts[fault{found.Text, found.Remedy}], found.Host)
+		}
+	}
+	for i, found := range p.plan.Problems {
+		same := hosts[fault{found.Text, found.Remedy}]
+		if !slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Action != ActionNone && !slices.Contains(same, s.Host) }) {
+			p.plan.Problems[i].Limit = ""
+		}
+	}
+}
+
 func (p *planner) inTrouble(survey Survey, facts *HostFacts) {
 	start := "systemctl start " + facts.Unit
 	switch {
@@ -80,6 +122,7 @@ func (p *planner) inTrouble(survey Survey, facts *HostFacts) {
 		p.plan.warn(facts.Host, "this server is down: systemd starts it over and over; this upgrade leaves it so: see journalctl -u %s", facts.Unit)
 	case !facts.Running:
 		p.plan.warn(facts.Host, "this server is down; this upgrade leaves it so: %s starts it", start)
+	case facts.Denied != "": // said once for all of them
 	case !facts.Answers:
 		p.plan.warn(facts.Host, "this server does not answer: %s", facts.Problem)
 	}
