@@ -71,7 +71,7 @@ func (r *removal) giveUp(ctx context.Context, l nomad.Leaver) error {
 
 // against says why the server must not go now.
 func (r *removal) against(l nomad.Leaver, answers []nomad.Answer, reached uint64) []nomad.Problem {
-	question := nomad.StopQuestion{Stopping: l.Host, Down: !l.Running, Answers: answers, Reached: reached, Now: time.Now(), Accepted: r.accepted}
+	question := nomad.StopQuestion{Stopping: l.Host, ForGood: true, Down: !l.Running, Answers: answers, Reached: reached, Now: time.Now(), Accepted: r.accepted}
 	if l.Member != nil {
 		return nomad.MayRemove(question)
 	}
@@ -195,7 +195,7 @@ func (r *removal) stopRemoved(ctx context.Context, l nomad.Leaver) error {
 		if takenBack(answers, l) {
 			return errTakenBack
 		}
-		question := nomad.StopQuestion{Stopping: l.Host, Answers: answers, Reached: reached, Now: time.Now(), Accepted: r.accepted}
+		question := nomad.StopQuestion{Stopping: l.Host, ForGood: true, Answers: answers, Reached: reached, Now: time.Now(), Accepted: r.accepted}
 		problems := nomad.MayStop(question)
 		if len(problems) == 0 {
 			err := r.stop(ctx, host, l.Host, machine.UptimeSeconds+wire.SwapPermission/1000)

@@ -59,7 +59,9 @@ type StopQuestion struct {
 	Alone bool
 	// Sole says that the host of a server which cannot be asked shows no other one: neither its configuration nor gossip's own record, which is
 	// there, names any. It counts with Alone only, where the server has no word of its own and the inventory no other server.
-	Sole    bool
+	Sole bool
+	// ForGood says that the server is given up, where no outage can be accepted.
+	ForGood bool
 	Answers []Answer // of all servers of the inventory, the one to stop included
 	// Reached is an index that the leader had committed before the voters were asked; each must have applied it. It
 	// is fixed beforehand so that a busy cluster does not run away from the question.
@@ -84,7 +86,10 @@ func MayStop(q StopQuestion) []Problem {
 			return nil
 		}
 		remedy := "repair the cluster, or accept an outage with --accept-outage"
-		if q.Alone {
+		switch {
+		case q.ForGood:
+			remedy = "repair the cluster"
+		case q.Alone:
 			remedy = "repair its API, or stop its agent on the host (systemctl stop): one that does not run has no vote to lose"
 		}
 		return append(problems, Problem{Text: "no server says that it leads, so nothing is known of the quorum", Remedy: remedy})
@@ -104,7 +109,7 @@ func MayStop(q StopQuestion) []Problem {
 			Host: q.Stopping,
 			Text: fmt.Sprintf("stopping it would leave %d of %d voters, and the cluster needs %d", left, voters, majority),
 		}
-		if voters == 2 {
+		if voters == 2 && !q.ForGood {
 			problem.Remedy = "two servers have no spare vote: --accept-outage goes on without a control plane meanwhile"
 		}
 		problems = append(problems, problem)

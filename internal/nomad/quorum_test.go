@@ -121,6 +121,24 @@ func TestMayStop(t *testing.T) {
 	}
 }
 
+// A server that is given up goes without --accept-outage, which the commands for that have not.
+func TestMayStopForGoodNamesNoOutage(t *testing.T) {
+	for name, change := range map[string]func(q *StopQuestion){
+		"no leader":   func(q *StopQuestion) { q.Answers[1].View.Raft.State = Follower },
+		"two servers": func(*StopQuestion) {},
+	} {
+		q := StopQuestion{Stopping: "s1", Answers: cluster(2), Reached: 50, Now: now}
+		change(&q)
+		if words := Words(MayStop(q)); !strings.Contains(words, "--accept-outage") {
+			t.Errorf("%s: %q", name, words)
+		}
+		q.ForGood = true
+		if words := Words(MayStop(q)); words == "" || strings.Contains(words, "--accept-outage") {
+			t.Errorf("%s, for good: %q", name, words)
+		}
+	}
+}
+
 // TestMayStopNeverLosesQuorum draws clusters in any state. Whenever a stop is allowed without an accepted outage and
 // the server is not down, the voters that really are well are a majority without it (or it is the only voter).
 func TestMayStopNeverLosesQuorum(t *testing.T) {

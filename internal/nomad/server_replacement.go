@@ -4,7 +4,9 @@ package nomad
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 )
 
 // ActionRemove is what happens to a server that is given up.
@@ -108,12 +110,50 @@ func (r *serverReplacer) unasked(host string, into *[]Step) {
 		return
 	}
 	failure := r.survey.Unreachable[host]
-	remedy := orText(failure.Remedy, "see that it can be reached")
+	remedy := lookRemedy(failure, "")
 	if into == &r.Old {
 		remedy += ", or name it with --accept-down if it is dead"
 	}
 	if failure.Text != "" && (into == &r.New || member == nil) { // the others' reasons come with the inventory's
 		r.refuse(host, remedy, "nothing is known of it: %s", failure.Text)
+	}
+}
+
+// lookRemedy is what to do so that a host can be looked at, without the ways on that other commands have.
+func lookRemedy(failure LookFailure, otherwise string) string {
+	if failure.Remedy == "" || strings.Contains(failure.Remedy, "--limit") {
+		return "see that it can be reached, and that it is well" + otherwise
+	}
+	return failure.Remedy + otherwise
+}
+
+// cutOff refuses hosts beside the two groups that could not be asked and are no servers of the cluster, and leaves in the survey the servers.
+func (r *serverReplacer) cutOff(survey *Survey) {
+	survey.Unreachable = maps.Clone(survey.Unreachable)
+	for _, host := range sortedKeys(survey.Unreachable) {
+		if survey.memberAt(host) != nil || r.options.Accepted.down(host) {
+			continue
+		}
+		if !slices.Contains(r.options.New, host) && !slices.Contains(r.options.Old, host) { // those of the groups are told of already
+			failure := survey.Unreachable[host]
+			r.refuse(host, lookRemedy(failure, ", or take it out of the inventory"), "nothing is known of it: %s", failure)
+		}
+		delete(survey.Unreachable, host)
+	}
+}
+
+// acceptedDown refuses to take for dead a server that is none, or that lives.
+func (r *serverReplacer) acceptedDown() {
+	for _, name := range r.options.Down {
+		alive := slices.IndexFunc(r.survey.Hosts, func(f HostFacts) bool {
+			member := r.survey.named(name)
+			return f.Answers && member != nil && f.isMember(*member, r.survey.Addresses[f.Host])
+		})
+		if alive >= 0 {
+			r.refuse("", "take it out of --accept-down", "--accept-down names %s, and %s is alive: it answers", name, r.survey.Hosts[alive].Host)
+			continue
+		}
+		r.p.acceptedDown(r.survey, name, func(string, string, ...any) {})
 	}
 }
 
@@ -220,6 +260,8 @@ func (r *serverReplacer) asUpgrade() {
 		}
 	}
 	r.ofRelease(r.Target, r.New)
+	r.cutOff(&survey)
+	r.acceptedDown()
 	r.p.unreachable(survey)
 	r.p.inventory(survey)
 	r.p.oldClients(survey)

@@ -103,6 +103,46 @@ func TestServerReplacementRefuses(t *testing.T) {
 	}
 }
 
+// A host that cannot be reached is named once, and no way on that this command has not.
+func TestServerReplacementNamesNoFlagOfOthers(t *testing.T) {
+	s, options := replacing()
+	s.lose("h1", noSSH())
+	s.lose("c2", LookFailure{Kind: LookNoSystemd, Text: "no systemd", Remedy: "go on without it with --limit '!c2'"})
+	s.Unreachable["x1"] = noSSH()
+	options.Old = append(options.Old, "x1")
+	options.New = append(options.New, "h4")
+	r := NewServerReplacement(s, version("1.11.0"), options)
+	words := Words(r.Problems)
+	for _, host := range []string{"h1: ", "c2: ", "x1: "} {
+		if strings.Count(words, host) != 1 {
+			t.Errorf("%s is not told of once: %s", host, words)
+		}
+	}
+	if strings.Contains(words, "--skip-unreachable") || strings.Contains(words, "--limit") {
+		t.Error(words)
+	}
+}
+
+func TestServerReplacementAcceptsOnlyDeadServers(t *testing.T) {
+	tests := map[string]struct{ name, want string }{
+		"nobody":            {"s33", `--accept-down names s33, and the cluster has no such server (name a server of the cluster by its host, its node or its raft id; did you mean "s3"?)`},
+		"alive":             {"s2", "--accept-down names s2, and s2 is alive: it answers"},
+		"alive, by address": {"10.0.0.2:4647", "--accept-down names 10.0.0.2:4647, and s2 is alive: it answers"},
+		"alive, by id":      {"id-2", "--accept-down names id-2, and s2 is alive: it answers"},
+		"no server yet":     {"h1", "--accept-down names h1, and the cluster has no such server"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, options := replacing()
+			options.Down = []string{test.name}
+			r := NewServerReplacement(s, version("1.11.0"), options)
+			if words := Words(r.Problems); r.Verdict() != VerdictRefused || strings.Count(words, test.want) != 1 {
+				t.Errorf("verdict %s: %s", r.Verdict(), words)
+			}
+		})
+	}
+}
+
 func TestServerReplacementByABadRelease(t *testing.T) {
 	tests := map[string]struct{ from, target string }{
 		"withdrawn": {"1.9.1", "1.9.2"}, "crashes old servers": {"1.3.9", "1.4.0"}, "also where the old ones run it": {"1.7.0", "1.7.0"},
