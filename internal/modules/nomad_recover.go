@@ -79,8 +79,10 @@ func nomadRecover(ctx context.Context, call *Call) (*Result, error) {
 		return nil, err
 	}
 	switch {
+	case len(r.plan.Start) > 0 && call.Check:
+		return &Result{Changed: true, Message: "would start " + strings.Join(r.plan.Start, ", ") + " beside the leader"}, nil
 	case r.plan.Done != "":
-		return r.proven(ctx)
+		return r.finished(ctx)
 	case call.Check:
 		return &Result{Changed: true, Message: fmt.Sprintf("would recover the cluster with %d servers", len(r.plan.Steps))}, nil
 	}
@@ -261,10 +263,18 @@ func (r *recovery) await(ctx context.Context) (string, error) {
 		r.say("waiting for the cluster: %s", nomad.Words(problems))
 		if wait.For(ctx, 2*pollEvery) != nil {
 			first := r.survivors[0]
-			return "", withLog(fmt.Sprintf("the servers were started with the new raft configuration, and the cluster is not well: %s; server/ as it was before is kept: %s; run again: what is half done is finished",
-				nomad.Words(problems), strings.Join(r.backups(), ", ")), first.facts.Unit, journalLines(ctx, first.call.Host, first.facts.Unit))
+			return "", withLog(r.notWell(problems), first.facts.Unit, journalLines(ctx, first.call.Host, first.facts.Unit))
 		}
 	}
+}
+
+// notWell says how the cluster is when the time for its proof has run out.
+func (r *recovery) notWell(problems []nomad.Problem) string {
+	text := "the servers have the new raft configuration, and the cluster is not well: " + nomad.Words(problems)
+	if kept := r.backups(); len(kept) > 0 {
+		text += "; server/ as it was before is kept: " + strings.Join(kept, ", ")
+	}
+	return text + "; see to what is said of each server, and run again: it starts the survivors that have been left out, and proves the cluster anew"
 }
 
 func (r *recovery) backups() []string {
@@ -275,15 +285,6 @@ func (r *recovery) backups() []string {
 		}
 	}
 	return all
-}
-
-// proven looks at a cluster that has been recovered already.
-func (r *recovery) proven(ctx context.Context) (*Result, error) {
-	leader, err := r.await(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return r.result(ctx, leader, false)
 }
 
 // result closes the records on the hosts and says what has become.

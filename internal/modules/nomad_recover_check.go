@@ -27,7 +27,7 @@ func nomadRecoverCheckModule() Module {
 		Check: CheckReads,
 		Returns: []Arg{
 			{Name: "verdict", Kind: String, Doc: "clean, changes or refused."},
-			{Name: "recovery", Kind: Dict, Doc: "steps (host, id, address, state, index, ...), peers, losses, done, finish, newest, pauses, warnings, problems."},
+			{Name: "recovery", Kind: Dict, Doc: "steps (host, id, address, state, index, ...), peers, losses, done, finish, start, newest, pauses, warnings, problems."},
 		},
 		Example: `- nomad_recover_check:
     hosts: "{{ ansible_play_hosts_all }}"

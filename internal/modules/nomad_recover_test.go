@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"drover/internal/agentconfig"
 	"drover/internal/nomad"
 	"drover/internal/wire"
 )
@@ -23,8 +24,8 @@ type recoverHost struct {
 	fleet *recoverFleet
 	// fails is the operation that it cannot do.
 	fails string
-	// undone makes its transaction end without a pause.
-	undone bool
+	// undone makes its transaction end without a pause, done with its agent started.
+	undone, done bool
 }
 
 type recoverFleet struct {
@@ -47,6 +48,9 @@ func (h *recoverHost) Call(_ context.Context, request wire.Request, _ io.Reader,
 		answer = wire.SwapPrepareResult{Token: h.name}
 	case wire.SwapCommit:
 		answer = wire.SwapOutcome{ID: h.name, State: wire.SwapRunning, Paused: true, Backup: "/opt/nomad/server.drover-backup-" + h.name}
+		if h.done {
+			answer = wire.SwapOutcome{ID: h.name, State: wire.SwapDone, Backup: "/opt/nomad/server.drover-backup-" + h.name}
+		}
 		if h.undone {
 			answer = wire.SwapOutcome{ID: h.name, State: wire.SwapReverted, Error: "copy: no space"}
 		}
@@ -149,5 +153,37 @@ func TestRecoverHeldUp(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A survivor that an interrupted recovery has not reached is started by itself, with its configuration edited, a copy and no peers.json.
+func TestRecoverStartLate(t *testing.T) {
+	r, fleet := recoveryOf(func(hosts []*recoverHost) { hosts[0].done = true })
+	s := r.survivors[0]
+	s.evidence.Edits = []agentconfig.Edit{{Path: "/etc/nomad.d/server.hcl", Before: []byte("2"), After: []byte("3")}}
+	if err := r.startLate(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(fleet.log, ", "); got != "swap_prepare s1, swap_commit s1" {
+		t.Errorf("asked: %s", got)
+	}
+	if p := s.prepare; len(p.Edits) != 1 || p.Edits[0].Path != "/etc/nomad.d/server.hcl" || p.Backup == nil || p.Backup.From != "/opt/nomad/server" || p.PauseMS != 0 {
+		t.Errorf("prepared %+v", p)
+	}
+	if got := r.backups(); len(got) != 1 {
+		t.Errorf("backups %q", got)
+	}
+}
+
+// An error names only what there is.
+func TestRecoverNotWell(t *testing.T) {
+	r, _ := recoveryOf(nil)
+	problems := []nomad.Problem{{Host: "s1", Text: "its agent does not run"}}
+	if text := r.notWell(problems); strings.Contains(text, "is kept") || !strings.Contains(text, "s1: its agent does not run") {
+		t.Errorf("without a copy: %s", text)
+	}
+	r.survivors[1].outcome.Backup = "/opt/nomad/server.drover-backup-1"
+	if text := r.notWell(problems); !strings.Contains(text, "is kept: s2:/opt/nomad/server.drover-backup-1;") {
+		t.Errorf("with a copy: %s", text)
 	}
 }

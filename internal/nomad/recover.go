@@ -67,6 +67,7 @@ type Recovery struct {
 	Losses []string      `json:"losses"` // what may be lost
 	Done   string        `json:"done"`   // why nothing is to be done; "": something is
 	Finish bool          `json:"finish"` // an earlier recovery is to be seen to its end
+	Start  []string      `json:"start"`  // survivors that an earlier recovery has not reached, to be started beside the leader of the others
 	Newest string        `json:"newest"` // the survivor that has the most, as far as that can be seen
 	Pauses []string      `json:"pauses"`
 	Findings
@@ -86,7 +87,7 @@ type recoverer struct {
 // NewRecovery decides what a recovery comes to. The same survey gives the same answer.
 func NewRecovery(survey RecoverSurvey, options RecoverOptions) Recovery {
 	r := &recoverer{survey: survey, options: options}
-	r.Steps, r.Peers, r.Losses, r.Pauses, r.Findings = []RecoverStep{}, []RaftPeer{}, []string{}, []string{}, noFindings()
+	r.Steps, r.Peers, r.Losses, r.Pauses, r.Start, r.Findings = []RecoverStep{}, []RaftPeer{}, []string{}, []string{}, []string{}, noFindings()
 	r.unreachable()
 	for i := range survey.Evidence {
 		e := &survey.Evidence[i]
@@ -142,26 +143,6 @@ func (r *recoverer) survives(server RaftServer) bool {
 	})
 }
 
-// cluster looks at a cluster that has a leader; true when it does, and there is nothing to recover.
-func (r *recoverer) cluster() bool {
-	leader, _ := soleLeader(r.survey.Answers)
-	if leader == nil {
-		r.quorate()
-		return false
-	}
-	want := make([]RaftServer, len(r.Peers))
-	for i, peer := range r.Peers {
-		want[i] = RaftServer{ID: peer.ID, Address: peer.Address, Voter: true}
-	}
-	if sameServers(want, leader.Raft.Servers) {
-		r.Done = fmt.Sprintf("%s leads, and raft's configuration is exactly these servers", leader.Host)
-		return true
-	}
-	r.refuse("", "drover health says how the cluster is; servers that are gone are removed with nomad operator raft remove-peer",
-		"there is nothing to recover: %s leads, with a quorum of its %s", leader.Host, counted(Voters(leader.Raft.Servers), "voter"))
-	return true
-}
-
 // quorate warns of servers that are a majority and have no leader all the same.
 func (r *recoverer) quorate() {
 	configured := r.configured()
@@ -195,13 +176,7 @@ func (r *recoverer) configured() []RaftServer {
 // survivor says what speaks against one of them.
 func (r *recoverer) survivor(e *RecoverEvidence) {
 	f := e.Facts
-	options := RaftOptions{ReplacePeers: r.options.ReplacePeers, StopSignal: r.options.StopSignal}
-	if decided, ok := WantsProtocol2(e.Protocols, e.After(Version{})); ok && len(e.Edits) == 0 && e.EditProblem == "" {
-		r.refuse(f.Host, "set server.raft_protocol = 3 in its configuration", "it starts with raft protocol 2%s, and a recovery writes a peers.json for protocol 3", decided)
-	}
-	plain := e.RaftEvidence
-	plain.Speaks = false // what its leave would do to the others is not known
-	r.Problems = append(r.Problems, plain.common(options)...)
+	r.startable(e)
 	if !e.PeersInfo && f.DataDir != "" {
 		r.refuse(f.Host, "start this server once as it is, and see that the file appears", "%s/server/raft/peers.info is missing: Nomad would delete a peers.json without using it", f.DataDir)
 	}
@@ -214,6 +189,16 @@ func (r *recoverer) survivor(e *RecoverEvidence) {
 	if f.UnitSettings.ExecStart == nil || !f.UnitSettings.Systemd {
 		r.refuse(f.Host, "", "%s is not loaded: %s", f.Unit, f.Problem)
 	}
+}
+
+// startable says what speaks against a start of one of them, with a peers.json or without.
+func (r *recoverer) startable(e *RecoverEvidence) {
+	if decided, ok := WantsProtocol2(e.Protocols, e.After(Version{})); ok && len(e.Edits) == 0 && e.EditProblem == "" {
+		r.refuse(e.Facts.Host, "set server.raft_protocol = 3 in its configuration", "it starts with raft protocol 2%s, and a recovered cluster has protocol 3", decided)
+	}
+	plain := e.RaftEvidence
+	plain.Speaks = false // what its leave would do to the others is not known
+	r.Problems = append(r.Problems, plain.common(RaftOptions{ReplacePeers: r.options.ReplacePeers, StopSignal: r.options.StopSignal})...)
 }
 
 // together says what speaks against all of them in one cluster.

@@ -33,6 +33,9 @@ func (r *Recovery) Page() string {
 	w.items("Pauses to expect", r.Pauses)
 	w.findings("Worth knowing", "-", "advice", r.Warnings)
 	w.findings("What stands in the way", "", "to go on", r.Problems)
+	for _, host := range r.Start {
+		w.line(2, "%s does not run, and an earlier recovery has not reached it: it is started beside the leader, with a copy of its server/.", host)
+	}
 	w.text.WriteString("\n")
 	switch {
 	case len(r.Problems) > 0:

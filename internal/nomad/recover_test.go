@@ -77,6 +77,36 @@ func TestRecovery(t *testing.T) {
 		{"recovered by a run that died", 2, 2, func(s *RecoverSurvey, _ *RecoverOptions) {
 			s.Answers[0].View.Raft.State, s.Evidence[1].Leftover = Leader, true
 		}, VerdictChanges, []string{"It remains to be proven and closed"}},
+		{"recovered by a run that died before it reached one", 3, 3, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.stopped(0)
+			s.Answers[0].View.Raft.State, s.Evidence[1].Leftover = Leader, true
+		}, VerdictChanges, []string{"s1 does not run, and an earlier recovery has not reached it: it is started beside the leader", "It remains to be proven and closed"}},
+		{"one that was not reached and was removed meanwhile", 3, 3, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.stopped(0)
+			s.Answers[0].View.Raft.State, s.Evidence[1].Leftover = Leader, true
+			s.Answers[0].View.Raft.Servers = s.Answers[0].View.Raft.Servers[1:]
+		}, VerdictChanges, []string{"s1 does not run, and an earlier recovery has not reached it", "s2 leads, with 2 of these 3 servers as voters"}},
+		{"one that was not reached, on protocol 2", 3, 3, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.stopped(0)
+			s.Answers[0].View.Raft.State, s.Evidence[1].Leftover = Leader, true
+			old := raftServerOf(t)
+			s.Evidence[0].Protocols, s.Evidence[0].Edits = old.Protocols, old.Edits
+		}, VerdictChanges, []string{"raft_protocol 2 becomes 3", "started beside the leader"}},
+		{"several that were not reached and have been removed", 3, 3, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.stopped(0)
+			s.stopped(1)
+			s.Answers[0].View.Raft.State, s.Evidence[2].Leftover = Leader, true
+			s.Answers[0].View.Raft.Servers = s.Answers[0].View.Raft.Servers[2:]
+		}, VerdictRefused, []string{"could elect a leader of their own", "move server/"}},
+		{"a voter is stopped, and no recovery was begun", 3, 3, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.stopped(0)
+			s.Answers[0].View.Raft.State = Leader
+		}, VerdictClean, []string{"There is nothing to recover", "s1: its agent does not run, and s2 leads without it", "systemctl start nomad.service"}},
+		{"a stopped server that raft does not have, and no recovery was begun", 3, 3, func(s *RecoverSurvey, _ *RecoverOptions) {
+			s.stopped(0)
+			s.Answers[0].View.Raft.State = Leader
+			s.Answers[0].View.Raft.Servers = s.Answers[0].View.Raft.Servers[1:]
+		}, VerdictRefused, []string{"there is nothing to recover", "systemctl start nomad.service"}},
 		{"a leader outside of the survivors", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
 			other := s.Answers[0]
 			other.Host, other.View.Raft.State = "s3", Leader
