@@ -196,9 +196,15 @@ func (r *recoverer) startable(e *RecoverEvidence) {
 	if decided, ok := WantsProtocol2(e.Protocols, e.After(Version{})); ok && len(e.Edits) == 0 && e.EditProblem == "" {
 		r.refuse(e.Facts.Host, "set server.raft_protocol = 3 in its configuration", "it starts with raft protocol 2%s, and a recovered cluster has protocol 3", decided)
 	}
+	options := RaftOptions{ReplacePeers: r.options.ReplacePeers, StopSignal: r.options.StopSignal}
+	if f := e.Facts; e.silent() && f.Denied != "" && f.Unfinished == "" && e.Leads == "" && options.StopSignal == "" {
+		r.refuse(f.Host, raftTokenRemedy+"; where every token is refused, since nobody leads, stop it with --stop-signal KILL",
+			"its agent runs and refuses the token, or that none was given, so that nothing is known of what it does: %s", f.Problem)
+		options.StopSignal = "KILL" // all is said
+	}
 	plain := e.RaftEvidence
 	plain.Speaks = false // what its leave would do to the others is not known
-	r.Problems = append(r.Problems, plain.common(RaftOptions{ReplacePeers: r.options.ReplacePeers, StopSignal: r.options.StopSignal})...)
+	r.Problems = append(r.Problems, plain.common(options)...)
 }
 
 // together says what speaks against all of them in one cluster.

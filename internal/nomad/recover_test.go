@@ -177,6 +177,10 @@ func TestRecovery(t *testing.T) {
 		{"an agent that runs and does not answer", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
 			s.Evidence[0].Facts.Answers, s.Evidence[0].View = false, nil
 		}, VerdictRefused, []string{"--stop-signal KILL"}},
+		{"an agent that runs and refuses the token", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			f := &s.Evidence[0].Facts
+			f.Answers, f.Denied, f.Problem, s.Evidence[0].View = false, DeniedPermission, "403 (Permission denied)", nil
+		}, VerdictRefused, []string{"1. s1: its agent runs and refuses the token", "give a token with the capability agent:read (nomad_token, nomad_token_file or NOMAD_TOKEN)", "--stop-signal KILL"}},
 		{"no server", 3, 0, nil, VerdictRefused, []string{"none of these hosts has a Nomad server"}},
 	}
 	for _, test := range tests {
