@@ -206,7 +206,7 @@ func (e *RaftEvidence) common(options RaftOptions) []Problem {
 	}
 	switch silent := e.silent() && f.Unfinished == ""; {
 	case silent && e.Leads != "":
-		add("give a token with the capability agent:read (nomad_token, nomad_token_file or NOMAD_TOKEN)", "its agent names %s as the leader, and does not say how it is itself: %s", e.Leads, f.Problem)
+		add(raftTokenRemedy, "its agent names %s as the leader, and does not say how it is itself: %s", e.Leads, f.Problem)
 	case silent && options.StopSignal == "" && !e.Speaks:
 		add("repair its API, or stop it with --stop-signal KILL", "its agent runs and does not answer, so that nothing is known of what it does: %s", f.Problem)
 	}
@@ -281,7 +281,11 @@ func RaftSingle(e RaftEvidence, options RaftOptions) (RaftStep, []Problem) {
 	step := e.step(options)
 	f := e.Facts
 	problems := e.common(options)
-	for _, other := range e.company() {
+	others := e.company()
+	if e.silent() && e.Leads != "" {
+		others = nil // with a token it will say so itself
+	}
+	for _, other := range others {
 		problems = append(problems, Problem{
 			Host: f.Host, Text: "it does not look like the only server of its cluster: " + other,
 			Remedy: "bring the other servers into the inventory: raft-v3 takes several in turn, and drover recover brings back a cluster that has lost its quorum",

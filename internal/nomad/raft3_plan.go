@@ -42,6 +42,7 @@ func NewRaftPlan(survey Survey, evidence []RaftEvidence, options RaftOptions) Ra
 		p.Problems = append(p.Problems, Problem{Text: "no host of the inventory has a Nomad server", Remedy: "bring the servers into the inventory"})
 	case servers == 1:
 		p.single(survey, evidence[0], options)
+	case p.unheard(evidence):
 	case servers == 2:
 		p.two(evidence, raft, options)
 	default:
@@ -160,6 +161,31 @@ func (p *RaftPlan) unreachable(survey Survey, options RaftOptions) (dead int) {
 	return dead
 }
 
+// unheard refuses servers that follow a leader and say no more of themselves for want of a token: what else is seen of such a cluster, that none says
+// that it leads for one, means nothing.
+func (p *RaftPlan) unheard(evidence []RaftEvidence) bool {
+	var hosts, leaders []string
+	why := ""
+	for _, e := range evidence {
+		if e.Facts.Answers && e.Facts.Leader {
+			return false // what keeps a single one from answering is said of it
+		}
+		if e.silent() && e.Leads != "" {
+			hosts, leaders, why = append(hosts, e.Facts.Host), append(leaders, e.Leads), e.Facts.Problem
+		}
+	}
+	if len(hosts) == 0 {
+		return false
+	}
+	slices.Sort(hosts)
+	slices.Sort(leaders)
+	p.refuse("", raftTokenRemedy, "the cluster has a leader (%s), and these servers do not say how they are themselves: %s: %s", someHosts(slices.Compact(leaders)), someHosts(hosts), why)
+	return true
+}
+
+// raftTokenRemedy is what to do where an agent does not speak of itself, though its cluster has a leader.
+const raftTokenRemedy = "give a token with the capability agent:read (nomad_token, nomad_token_file or NOMAD_TOKEN), a management token at best"
+
 // two refuses a cluster of two servers, unless it is done: neither can take the other out of raft's configuration while it is stopped. Stopped
 // together, they recover together.
 func (p *RaftPlan) two(evidence []RaftEvidence, raft []RaftServer, options RaftOptions) {
@@ -266,6 +292,7 @@ func (p *RaftPlan) rolling(survey Survey, evidence []RaftEvidence, raft []RaftSe
 		}
 	}
 	if changes && leader {
+		p.Problems = append(p.Problems, survey.Further...)
 		p.spare(Voters(raft), dead)
 	}
 	p.rollingPauses(evidence)

@@ -594,3 +594,39 @@ func TestUnreachableHostsStayWithARegionUnlessAnotherHasThem(t *testing.T) {
 		}
 	}
 }
+
+func TestATokenIsAskedForBeforeAnyRepair(t *testing.T) {
+	untold := func(e *RaftEvidence, leader string) {
+		silent(e)
+		e.Facts.Running, e.Facts.Problem, e.Leads = true, "permission denied (403)", leader
+	}
+	for _, servers := range []int{1, 2, 3} {
+		all := raftClusterOf(t, servers)
+		for i := range all {
+			untold(&all[i], raftAddress)
+			all[i].Others = []string{"gossip knew s9.global as alive"}
+		}
+		p := NewRaftPlan(Survey{}, all, RaftOptions{})
+		if words := Words(p.Problems); !strings.Contains(words, "give a token") || !strings.Contains(words, "permission denied") || strings.Contains(words, "recover") || len(p.Problems) != 1 {
+			t.Errorf("%d: %q", servers, words)
+		}
+		if servers == 1 {
+			continue
+		}
+		for i := range all {
+			all[i].Leads = ""
+		}
+		if words := Words(NewRaftPlan(Survey{}, all, RaftOptions{}).Problems); !strings.Contains(words, "drover recover") {
+			t.Errorf("%d without a leader: %q", servers, words)
+		}
+	}
+	lacks := Survey{Further: []Problem{{Text: "the Nomad token may not take a snapshot"}}}
+	if p := NewRaftPlan(lacks, raftClusterOf(t, 3), RaftOptions{}); p.Verdict() != VerdictRefused || len(p.Problems) != 1 {
+		t.Errorf("a token that may not do all: %q", Words(p.Problems))
+	}
+	one := raftClusterOf(t, 3)
+	untold(&one[1], raftAddress)
+	if p := NewRaftPlan(Survey{}, one, RaftOptions{}); !strings.Contains(Words(p.Problems), "s2: its agent names") || len(p.Steps) != 3 {
+		t.Errorf("one of three: %q", Words(p.Problems))
+	}
+}
