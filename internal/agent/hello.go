@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 
 	"drover/internal/wire"
 )
@@ -37,7 +38,7 @@ func hello(ctx context.Context, c *call, request wire.Hello) (wire.HelloResult, 
 			}
 		}
 	}
-	if request.Free {
+	if request.Free && !slices.Contains(a.locks.held(), unit) {
 		if err := lookAtLock(a.options.LockDir, unit); err != nil {
 			return result, err
 		}

@@ -4,6 +4,7 @@ package modules
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -97,6 +98,11 @@ func (c *cluster) overview(ctx context.Context, survey nomad.Survey, target noma
 	evidence := nomad.OverviewEvidence{
 		Target: target, Hosts: survey.Hosts, Unreachable: survey.Unreachable, Addresses: survey.Addresses, Beside: c.beside(ctx, survey.Hosts),
 	}
+	for _, facts := range survey.Hosts {
+		if address := c.variable(facts.Host, "ansible_host"); address != "" {
+			evidence.Addresses[facts.Host] = address
+		}
+	}
 	for _, part := range survey.Regions() {
 		if cluster, some := c.askRegion(ctx, part.Hosts); some {
 			evidence.Clusters = append(evidence.Clusters, cluster)
@@ -123,6 +129,10 @@ func (c *cluster) beside(ctx context.Context, hosts []nomad.HostFacts) map[strin
 		}
 		half := time.Since(sent) / 2
 		seen := nomad.Beside{Clock: time.Unix(0, machine.UnixNano).Sub(sent.Add(half)), Precision: half}
+		var held *wire.Error
+		if err := host.Call(ctx, wire.Hello{Free: true, Unit: byHost[name].Unit}, nil, &wire.HelloResult{}); errors.As(err, &held) && held.Kind == wire.KindLocked {
+			seen.HeldBy = held.Message
+		}
 		var stat wire.StatResult
 		facts := byHost[name]
 		if facts.Server && facts.DataDir != "" && host.Call(ctx, wire.Stat{Path: peersFile(facts)}, nil, &stat) == nil && stat.Exists {

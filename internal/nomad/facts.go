@@ -57,6 +57,7 @@ type HostFacts struct {
 	Link            string       `json:"link"`         // the symbolic link by which ExecStart names the binary
 	SharedBy        []string     `json:"shared_by"`    // other agents that run the same file
 	ReadOnly        bool         `json:"read_only"`    // the filesystem of the binary
+	Disabled        bool         `json:"disabled"`     // the unit does not start at boot, as replaced agents are left
 	Refusals        []Problem    `json:"refusals"`     // what else keeps the host from exchanging its binary, without a host's name
 	StageFreeBytes  int64        `json:"stage_free_bytes"`
 	Environment     []string     `json:"environment"` // names of the variables that the unit sets

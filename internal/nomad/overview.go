@@ -71,14 +71,15 @@ type OverviewEvidence struct {
 	Target      Version // that is to be proven; unknown: none
 	Hosts       []HostFacts
 	Unreachable map[string]LookFailure
-	Addresses   map[string]string // where the inventory says that such hosts are
+	Addresses   map[string]string // where the inventory says that hosts are
 	Beside      map[string]Beside // by host
 	Clusters    []ClusterEvidence
 }
 
 // Beside is what a host shows besides its agent.
 type Beside struct {
-	Peers string // the raft/peers.json that is there, "" when none is
+	Peers  string // the raft/peers.json that is there, "" when none is
+	HeldBy string // the run that holds the lock on the agent's unit, in words; "" when none does
 	// Clock is how far the host's clock is ahead of the bastion's, to within Precision (half of how long the question took).
 	Clock, Precision time.Duration
 }
@@ -210,14 +211,17 @@ func (o *overviewer) host(f *HostFacts) {
 			"systemd starts its agent over and over, and %s is there", beside.Peers)
 	case f.CrashLooping:
 		o.bad(findCrashLoop, f.Host, log, "systemd starts its agent over and over")
+	case !f.Running && o.leftAlone(f):
+		o.note(findNotRunning, f.Host, "take the host out of the inventory if it was replaced; if not: systemctl enable --now "+f.Unit,
+			"its agent does not run, and its unit is disabled, so that it is left alone")
 	case !f.Running:
-		o.bad(findNotRunning, f.Host, log+", and start it: systemctl start "+f.Unit, "its agent does not run")
+		o.bad(findNotRunning, f.Host, orText(o.atWork(f), log+", and start it: systemctl start "+f.Unit), "its agent does not run%s", o.holder(f))
 	case f.Denied != "": // said once for all of them
 	case !f.Answers:
 		o.bad(findNoAnswer, f.Host, log, "its agent runs and does not answer: %s", orText(f.Problem, "no reason is known"))
 	}
-	if f.Unfinished != "" {
-		o.bad(findUnfinished, f.Host, "run the same drover command again: it finishes what is half done", "an earlier run has left %s", f.Unfinished)
+	if f.Unfinished != "" && beside.HeldBy == "" {
+		o.bad(findUnfinished, f.Host, againRemedy, "an earlier run has left %s", f.Unfinished)
 	}
 	if beside.Peers != "" && !f.CrashLooping {
 		o.bad(findPeersJSON, f.Host, "find out who wrote it, and remove it while the agent runs: Nomad reads it when it starts, and replaces its raft configuration by it",
@@ -235,7 +239,7 @@ func (o *overviewer) version(f *HostFacts) {
 		o.bad(findVersion, f.Host, "drover upgrade --to "+target.String()+" goes on where it stopped", "it runs %s and not %s", orText(f.VersionRunning.String(), "an unknown version"), target)
 	}
 	if !f.Running {
-		if target.Known() && !f.VersionDisk.Same(target) {
+		if target.Known() && !o.leftAlone(f) && !f.VersionDisk.Same(target) {
 			o.bad(findVersion, f.Host, "drover upgrade --to "+target.String(), "%s is on disk and not %s", orText(f.VersionDisk.String(), "an unknown version"), target)
 		}
 		return

@@ -39,6 +39,9 @@ func (c *clusterView) client(f *HostFacts) {
 
 // unknownClient is one that the servers do not list.
 func (c *clusterView) unknownClient(f *HostFacts) {
+	if !f.Running && c.leftAlone(f) {
+		return
+	}
 	ours := slices.ContainsFunc(c.servers(), func(h *HostFacts) bool { return h.RPC != "" && slices.Contains(f.KnownServers, h.RPC) })
 	if f.Answers && len(f.KnownServers) > 0 && !ours {
 		c.bad(findNode, f.Host, "remove it from the inventory; its own cluster has an inventory of its own", "this client belongs to another cluster: its servers are %s", someHosts(f.KnownServers))
@@ -53,6 +56,8 @@ func (c *clusterView) node(f *HostFacts, view *AgentView, node NodeSummary) {
 	case node.Status == nodeReady && !f.Running:
 		c.note(findNodeStatus, f.Host, "", "the servers still call it ready: they notice a dead client when its heartbeat is overdue, after an election only after 5 minutes")
 	case node.Status == nodeReady:
+	case !f.Running && c.leftAlone(f):
+		c.note(findNodeStatus, f.Host, "", "the servers call it %s", node.Status)
 	case view != nil:
 		c.bad(findNodeStatus, f.Host, "see whether it reaches port 4647 of the servers, and its log: journalctl -u "+f.Unit, "its agent runs, and the servers call it %s", node.Status)
 	default:

@@ -195,7 +195,7 @@ func (c *clusterView) leaderless(said map[string][]string) {
 	slices.Sort(dead)
 	switch {
 	case voters == 0:
-		c.bad(findNoLeader, "", "start the servers; drover recover brings back a cluster none of whose servers finds the others", "no server leads, and none says what its raft configuration is: the control plane is down")
+		c.bad(findNoLeader, "", orText(c.busy(), "start the servers; drover recover brings back a cluster none of whose servers finds the others"), "no server leads, and none says what its raft configuration is: the control plane is down")
 	case alive < voters/2+1:
 		c.quorumLost(teller, alive, voters, dead)
 	default:
@@ -205,7 +205,7 @@ func (c *clusterView) leaderless(said map[string][]string) {
 }
 
 func (c *clusterView) quorumLost(teller string, alive, voters int, missing []string) {
-	c.bad(findQuorum, "", "start the servers that are missing; if they are lost for good, drover recover goes on with those that are left",
+	c.bad(findQuorum, "", orText(c.busy(), "start the servers that are missing; if they are lost for good, drover recover goes on with those that are left"),
 		"quorum is lost: by %s's raft configuration %d of %d voters answer, and %d are needed; missing: %s", teller, alive, voters, voters/2+1, someHosts(missing))
 }
 
@@ -227,7 +227,7 @@ func (c *clusterView) find(server RaftServer) *HostFacts {
 // name calls a peer by its host where the inventory has it.
 func (c *clusterView) name(server RaftServer) string {
 	for _, f := range c.servers() {
-		if f.ServerID != "" && f.ServerID == server.ID || f.RPC != "" && f.RPC == server.Address {
+		if f.ServerID != "" && f.ServerID == server.ID || f.RPC != "" && f.RPC == server.Address || c.view(f.Host) == nil && c.isAt(f, server) {
 			return f.Host
 		}
 	}
@@ -240,6 +240,16 @@ func (c *clusterView) name(server RaftServer) string {
 		}
 	}
 	return fmt.Sprintf("%s at %s", server.ID, server.Address)
+}
+
+// isAt tells whether a server that says nothing is a peer of raft's configuration by its address, or by the name that gossip has for that.
+// One that is being brought from raft protocol 2 to 3 is there by its address until it is back.
+func (c *clusterView) isAt(f *HostFacts, server RaftServer) bool {
+	member := RaftMember{RaftServer: server}
+	if i := slices.IndexFunc(c.Raft.Servers, func(m RaftMember) bool { return m.RaftServer == server }); i >= 0 {
+		member = c.Raft.Servers[i]
+	}
+	return member.isHost(f.Host, c.evidence.Addresses[f.Host]) || member.Node == memberName(f)
 }
 
 // unreachable is the host of the inventory that a peer is, where nothing else is known of that host.

@@ -87,6 +87,39 @@ func TestOverview(t *testing.T) {
 			e.Unreachable["s1"] = LookFailure{Kind: LookUnreachable, Text: "no route"}
 		}, []string{"quorum : 2 of 3 voters answer", "autopilot : calls s1.global healthy, which does not answer", "unreachable s1: no route"}, nil},
 		{"stopped server", func(e *OverviewEvidence, _ *ClusterEvidence) { e.silence("s1") }, []string{"quorum : 2 of 3", "autopilot : ", "not_running s1: "}, []string{"members s1: has not noticed"}},
+		{"a server that was replaced", func(e *OverviewEvidence, c *ClusterEvidence) {
+			e.addStopped("s0", true)
+			c.Raft.Servers = slices.Clone(c.Raft.Servers)
+		}, nil, []string{"not_running s0: its unit is disabled, so that it is left alone"}},
+		{"a server that was replaced, with a version to prove", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			e.addStopped("s0", true)
+			e.Target = version("1.10.5")
+		}, nil, []string{"not_running s0: "}},
+		{"a disabled server that votes", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			e.silence("s1")
+			e.Hosts[0].Disabled = true
+		}, []string{"quorum : 2 of 3", "autopilot : ", "not_running s1: its agent does not run"}, []string{"members s1: "}},
+		{"a client that was replaced", func(e *OverviewEvidence, c *ClusterEvidence) {
+			e.addStopped("c0", false)
+			c.Nodes = append(c.Nodes, NodeSummary{ID: "id-c0", Name: "c0", Status: "down"})
+		}, nil, []string{"not_running c0: its unit is disabled", "node_status c0: the servers call it down"}},
+		{"a client that was replaced and forgotten", func(e *OverviewEvidence, _ *ClusterEvidence) { e.addStopped("c0", false) }, nil, []string{"not_running c0: "}},
+		{"a server being migrated, by its address", func(e *OverviewEvidence, c *ClusterEvidence) {
+			e.silence("s1")
+			e.Hosts[0].RPC, e.Hosts[0].RaftServers = "", nil
+			e.Beside["s1"] = Beside{HeldBy: "another run holds nomad.service on this host: root@bastion (run 1)"}
+			e.Hosts[0].Unfinished = "the restart of an earlier run (stopped)"
+			e.Addresses = map[string]string{"s1": "10.0.0.1"}
+			byAddress := RaftServer{ID: "10.0.0.1:4647", Address: "10.0.0.1:4647", Voter: true}
+			c.Raft.Servers[0] = RaftMember{RaftServer: byAddress, Node: "(unknown)"}
+			c.Autopilot = Autopilot{Unavailable: "-"}
+			for _, host := range []string{"s2", "s3"} {
+				view := own(e, host)
+				view.Raft.Servers = slices.Clone(view.Raft.Servers)
+				view.Raft.Servers[0] = byAddress
+			}
+			own(e, "s2").Raft.Protocol = 2
+		}, []string{"quorum : 2 of 3", "not_running s1: its agent does not run; another run holds nomad.service"}, []string{"raft_protocol : ", "members s1: "}},
 		{"failed server", func(e *OverviewEvidence, c *ClusterEvidence) {
 			c.Members["s3"][0].Status = "failed"
 		}, []string{"members s1: gossip on s3 has it as failed"}, nil},
@@ -204,6 +237,43 @@ func TestOverview(t *testing.T) {
 			}
 			if page := overview.Page(); strings.Contains(page, "%!") || len(test.problems) > 0 != strings.Contains(page, "What is wrong") {
 				t.Error(page)
+			}
+		})
+	}
+}
+
+// addStopped adds a host that does not run and whose unit is disabled.
+func (e *OverviewEvidence) addStopped(host string, server bool) {
+	f := HostFacts{Host: host, Unit: "nomad.service", NodeName: host, Region: "global", Server: server, Client: !server, Disabled: true, VersionDisk: version("1.9.0")}
+	if server {
+		f.ServerID = "id-" + host
+	} else {
+		f.NodeID = "id-" + host
+	}
+	f.setRole()
+	e.Hosts = append(e.Hosts, f)
+	slices.SortFunc(e.Hosts, func(a, b HostFacts) int { return strings.Compare(a.Host, b.Host) })
+}
+
+// TestOverviewStartsNothingBesideARun: while a run is at work, or has left something half done, nobody is told to start an agent.
+func TestOverviewStartsNothingBesideARun(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(e *OverviewEvidence)
+		want   string
+	}{
+		"alive": {func(e *OverviewEvidence) { e.Beside["s2"] = Beside{HeldBy: "another run holds nomad.service"} }, "wait until that run has ended"},
+		"dead":  {func(e *OverviewEvidence) { e.Hosts[1].Unfinished = "the restart of an earlier run (stopped)" }, "run the same drover command again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := wellCluster()
+			e.silence("s2")
+			e.silence("s3")
+			e.Hosts[2].Disabled = true
+			test.change(&e)
+			e.Hosts[2].Unfinished, e.Beside["s3"] = e.Hosts[1].Unfinished, e.Beside["s2"]
+			overview := NewOverview(e)
+			if words := Words(overview.Problems); strings.Contains(words, "start it") || strings.Contains(words, "start the servers") || !strings.Contains(words, test.want) {
+				t.Error(words)
 			}
 		})
 	}

@@ -7,7 +7,7 @@ type Hello struct {
 	Run    string `json:"run"`    // the run's id
 	Holder string `json:"holder"` // who, in words: user@bastion, since when
 	Lock   bool   `json:"lock"`   // take the exclusive lock; a run that only looks does not
-	Free   bool   `json:"free"`   // refuse a unit whose lock another run holds, without taking it
+	Free   bool   `json:"free"`   // refuse a unit whose lock another agent holds, without taking it
 	Unit   string `json:"unit"`   // what the lock is for: a host may have several agents; "": nomad.service
 }
 
