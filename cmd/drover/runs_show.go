@@ -143,12 +143,12 @@ func (t *story) goOn() string {
 		return ""
 	}
 	switch t.Command {
-	case "upgrade", "enterprise":
-		return "run the same command again: it asks the hosts and the cluster what is so, goes on where this run stopped and leaves alone what is done"
+	case "run":
+		return "run the same playbook again, when its tasks can be done twice; --start-at-task begins later, -l takes only some hosts"
 	case "exec":
 		return "look at the hosts that failed or have no answer on record, and run the command again there: -l HOST,HOST"
 	}
-	return "run the same playbook again, when its tasks can be done twice; --start-at-task begins later, -l takes only some hosts"
+	return "give the same command again: it asks the hosts and the cluster what is so, goes on where this run stopped and leaves alone what is done"
 }
 
 func (t *story) print(s streams) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"drover/internal/event"
 	"drover/internal/expression"
 	"drover/internal/journal"
 )
@@ -210,6 +211,21 @@ func TestNoSecretIsOnRecord(t *testing.T) {
 	for _, kept := range []string{"joe", "no_log is set"} {
 		if !strings.Contains(all, kept) {
 			t.Errorf("%q is not there, so this test sees nothing", kept)
+		}
+	}
+}
+
+// Only a playbook of the user's own may not be safe to run twice, and only it takes --start-at-task.
+func TestHowToGoOn(t *testing.T) {
+	for command, want := range map[string]string{
+		"run": "run the same playbook again", "exec": "look at the hosts that failed", "upgrade": "give the same command again", "enterprise": "give the same command again",
+		"upgrade-clients": "give the same command again", "raft-v3": "give the same command again", "recover": "give the same command again", "replace-servers": "give the same command again",
+	} {
+		for _, state := range []journal.State{journal.State(event.Broken), journal.State(event.Interrupted), journal.Died} {
+			told := story{runLine: runLine{State: state, Command: command}}
+			if got := told.goOn(); !strings.HasPrefix(got, want) {
+				t.Errorf("%s, %s: %s", command, state, got)
+			}
 		}
 	}
 }
