@@ -99,7 +99,7 @@ func run(s streams, args []string) int {
 		}
 		return ended.code
 	case !begun:
-		fmt.Fprintln(s.err, "drover: "+printable.Text(err.Error()))
+		fmt.Fprintln(s.err, "drover: "+printable.Text(inWords(err)))
 		return exitUsage
 	default:
 		fmt.Fprintln(s.err, "drover: "+printable.Text(err.Error()))

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,6 +24,22 @@ func flagError(c *cobra.Command, err error) error {
 		err = empty
 	}
 	return usageError("%w (see `%s --help`)", err, c.CommandPath())
+}
+
+// excluded is how cobra 1 says that flags exclude one another.
+var excluded = regexp.MustCompile(`^if any flags in the group \[.*\] are set none of the others can be; \[(.*)\] were all set$`)
+
+// inWords says what cobra has refused.
+func inWords(err error) string {
+	found := excluded.FindStringSubmatch(err.Error())
+	if found == nil {
+		return err.Error()
+	}
+	flags := "--" + strings.Join(strings.Fields(found[1]), " and --")
+	if flags == "--binary and --via" {
+		return flags + " do not go together: the file is of one version, and each stop on the way needs its own; name --binary-dir DIR or --mirror URL instead, or no source"
+	}
+	return flags + " do not go together: give one of them"
 }
 
 // refine gives a command and those below it one way to refuse wrong arguments, lets no flag be empty, and notes when one has
