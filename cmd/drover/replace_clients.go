@@ -35,6 +35,7 @@ will do, and asks. A drain that does not finish is cancelled and the client goes
 
 It is the ready playbook "replace-clients" (drover playbook show replace-clients).`,
 		Example: `  drover replace-clients -i hosts.ini --to 1.11.0
+  drover replace-clients -i hosts.ini --to 1.11.0 --check
   drover replace-clients -i hosts.ini --to 1.11.0 --from c3 --batch 2 --purge
   drover replace-clients -i hosts.ini --to 1.11.0 --config client.hcl.j2 --set client.node_pool=big`,
 		Args: cobra.NoArgs,
@@ -49,7 +50,9 @@ func (r *replaceFlags) register(c *cobra.Command) {
 	r.drainFlags.register(c)
 	r.installFlags.register(c, &r.fleetFlags, "client", "client.node_pool=big")
 	r.batchFlags.register(c, "old clients")
+	r.consent.registerCheck(c)
 	r.consent.registerYes(c)
+	c.MarkFlagsMutuallyExclusive("check", "yes")
 	c.Flags().BoolVar(&r.purge, "purge", false, "let the servers forget the old nodes")
 }
 
@@ -58,7 +61,7 @@ func (r *replaceFlags) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	fl, err := r.consent.begin(s, &r.fleetFlags, true)
+	fl, err := r.consent.begin(s, &r.fleetFlags, !r.consent.check)
 	if err != nil {
 		return err
 	}

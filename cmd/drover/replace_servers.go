@@ -54,6 +54,7 @@ func (r *replaceServersFlags) register(c *cobra.Command) {
 	r.riskFlags.register(c, &r.fleetFlags)
 	r.consent.registerCheck(c)
 	r.consent.registerYes(c)
+	c.MarkFlagsMutuallyExclusive("check", "yes")
 	c.Flags().BoolVar(&r.update, "update-retry-join", false, "put the new servers in the places of the old ones in the lists of servers of all agents' configurations")
 }
 
@@ -62,7 +63,7 @@ func (r *replaceServersFlags) run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	fl, err := r.consent.begin(s, &r.fleetFlags, true)
+	fl, err := r.consent.begin(s, &r.fleetFlags, !r.consent.check)
 	if err != nil {
 		return err
 	}
