@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"drover/internal/agentconfig"
 	"drover/internal/nomad"
 	"drover/internal/wait"
 	"drover/internal/wire"
@@ -49,7 +50,7 @@ func nomadRecoverCheck(ctx context.Context, call *Call) (*Result, error) {
 
 // recoverSurvey looks at everybody. While an agent runs and none leads, it looks again for as long as an election may take.
 func (r *recovery) recoverSurvey(ctx context.Context) (nomad.RecoverSurvey, error) {
-	survey := nomad.RecoverSurvey{Survey: r.lookAfresh(ctx)}
+	survey := nomad.RecoverSurvey{Survey: r.lookAfresh(ctx), Unread: map[string]string{}}
 	begun := time.Now()
 	for {
 		running := serversThatRun(survey.Hosts)
@@ -69,7 +70,13 @@ func (r *recovery) recoverSurvey(ctx context.Context) (nomad.RecoverSurvey, erro
 	survivors := r.call.Args.Strings("hosts")
 	var failures []error
 	for _, facts := range survey.Hosts {
-		if !facts.Server || !slices.Contains(survivors, facts.Host) {
+		if !slices.Contains(survivors, facts.Host) {
+			continue
+		}
+		if !facts.Server {
+			if unread := r.unread(ctx, facts); unread != "" {
+				survey.Unread[facts.Host] = unread
+			}
 			continue
 		}
 		evidence, err := r.recoverEvidence(ctx, facts, survey.Answers)
@@ -85,6 +92,25 @@ func (r *recovery) recoverSurvey(ctx context.Context) (nomad.RecoverSurvey, erro
 	}
 	survey.Alive = r.alive(ctx, survey)
 	return survey, nil
+}
+
+// unread finds the file that keeps a host from showing whether it is a server; "" where there is none.
+func (r *recovery) unread(ctx context.Context, facts nomad.HostFacts) string {
+	if facts.Answers || len(facts.ConfigFiles) == 0 {
+		return ""
+	}
+	host, err := r.host(ctx, facts.Host)
+	if err != nil {
+		return ""
+	}
+	sources, err := readSources(ctx, host, facts.ConfigFiles)
+	if err == nil {
+		_, err = agentconfig.Occurrences(sources, nil, agentconfig.Path{"server"})
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // recoverEvidence reads what one survivor shows.

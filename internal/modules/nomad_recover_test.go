@@ -22,6 +22,7 @@ import (
 type recoverHost struct {
 	name  string
 	fleet *recoverFleet
+	files map[string]string
 	// fails is the operation that it cannot do.
 	fails string
 	// undone makes its transaction end without a pause, done with its agent started.
@@ -64,7 +65,11 @@ func (h *recoverHost) Call(_ context.Context, request wire.Request, _ io.Reader,
 	return json.Unmarshal(text, reply)
 }
 
-func (h *recoverHost) Receive(context.Context, wire.Request, any, io.Writer) error {
+func (h *recoverHost) Receive(_ context.Context, request wire.Request, _ any, into io.Writer) error {
+	if read, ok := request.(wire.Read); ok && h.files[read.Path] != "" {
+		_, err := io.WriteString(into, h.files[read.Path])
+		return err
+	}
 	return errors.New("not faked")
 }
 
@@ -185,5 +190,21 @@ func TestRecoverNotWell(t *testing.T) {
 	r.survivors[1].outcome.Backup = "/opt/nomad/server.drover-backup-1"
 	if text := r.notWell(problems); !strings.Contains(text, "is kept: s2:/opt/nomad/server.drover-backup-1;") {
 		t.Errorf("with a copy: %s", text)
+	}
+}
+
+// A host whose configuration cannot be parsed shows no server, and says where.
+func TestRecoverUnread(t *testing.T) {
+	const file = "/etc/nomad.d/server.hcl"
+	for text, want := range map[string]string{
+		"client {\n  enabled = true\n}\n":   "",
+		"server {\n  enabled = = true\n}\n": file + ":2:",
+	} {
+		r, _ := recoveryOf(nil)
+		r.call.Name, r.call.Host = "s1", &recoverHost{name: "s1", files: map[string]string{file: text}}
+		got := r.unread(t.Context(), nomad.HostFacts{Host: "s1", ConfigFiles: []string{file}})
+		if !strings.HasPrefix(got, want) || (want == "") != (got == "") {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
 	}
 }

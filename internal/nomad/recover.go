@@ -39,6 +39,8 @@ type RecoverSurvey struct {
 	Answers  []Answer          // of all servers of the inventory that run
 	// Alive are servers that no survivor is and that something answers for: what was seen, as "10.0.0.3:4647 accepts connections".
 	Alive []string
+	// Unread says of survivors that show no server which file of their configuration cannot be parsed, as "/etc/nomad.d/server.hcl:3:1: REASON".
+	Unread map[string]string
 	// Leaderless is for how long nobody has been seen to lead.
 	Leaderless time.Duration
 }
@@ -95,9 +97,14 @@ func NewRecovery(survey RecoverSurvey, options RecoverOptions) Recovery {
 		r.Peers = append(r.Peers, e.Peer())
 		r.Finish = r.Finish || e.Leftover
 	}
-	if len(survey.Evidence) == 0 {
+	for _, host := range sortedKeys(survey.Unread) {
+		r.refuse(host, "correct the file; if it is no server, or lost, leave it out: "+leaveOut(host), "whether it is a server is not known: %s", survey.Unread[host])
+	}
+	switch {
+	case len(survey.Evidence) == 0 && len(r.Problems) == 0:
 		r.refuse("", "name the servers that are left with --limit", "none of these hosts has a Nomad server")
-	} else if !r.cluster() {
+	case len(survey.Evidence) == 0 || r.cluster():
+	default:
 		for i := range survey.Evidence {
 			r.survivor(&survey.Evidence[i])
 		}
@@ -131,10 +138,13 @@ func (r *recoverer) unreachable() {
 	for _, host := range sortedKeys(r.survey.Unreachable) {
 		if slices.Contains(r.options.Survivors, host) {
 			failure := r.survey.Unreachable[host]
-			r.refuse(host, failure.remedy(host)+"; if it is lost for good, leave it out: --limit 'all:!"+host+"'", "it is named as a survivor, and nothing is known of it: %s", failure)
+			r.refuse(host, failure.remedy(host)+"; if it is lost for good, leave it out: "+leaveOut(host), "it is named as a survivor, and nothing is known of it: %s", failure)
 		}
 	}
 }
+
+// leaveOut is the option with which the others go on without some hosts.
+func leaveOut(hosts ...string) string { return "--limit 'all:!" + strings.Join(hosts, ":!") + "'" }
 
 // survives tells whether a peer of raft is one of the survivors.
 func (r *recoverer) survives(server RaftServer) bool {

@@ -53,7 +53,7 @@ func (r *recoverer) stopped(leader *AgentView) {
 		start := "start it on the host: systemctl start " + f.Unit
 		switch {
 		case f.Running || f.CrashLooping:
-		case len(r.Problems) > 0 && r.Done == "":
+		case r.Done == "":
 			r.refuse(f.Host, start, "its agent does not run, and %s leads without it", leader.Host)
 		case !r.Finish:
 			r.Warnings = append(r.Warnings, Problem{Host: f.Host, Text: "its agent does not run, and " + leader.Host + " leads without it", Remedy: start})

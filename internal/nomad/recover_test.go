@@ -181,6 +181,15 @@ func TestRecovery(t *testing.T) {
 			f := &s.Evidence[0].Facts
 			f.Answers, f.Denied, f.Problem, s.Evidence[0].View = false, DeniedPermission, "403 (Permission denied)", nil
 		}, VerdictRefused, []string{"1. s1: its agent runs and refuses the token", "give a token with the capability agent:read (nomad_token, nomad_token_file or NOMAD_TOKEN)", "--stop-signal KILL"}},
+		{"a configuration that cannot be parsed", 3, 0, func(s *RecoverSurvey, o *RecoverOptions) {
+			o.Survivors, s.Unread = []string{"s1"}, map[string]string{"s1": "/etc/nomad.d/server.hcl:3:1: this is not HCL"}
+		}, VerdictRefused, []string{"1. s1: whether it is a server is not known: /etc/nomad.d/server.hcl:3:1: this is not HCL", "Refused"}},
+		{"one of two has a configuration that cannot be parsed", 3, 1, func(s *RecoverSurvey, o *RecoverOptions) {
+			o.Survivors, s.Unread = append(o.Survivors, "s2"), map[string]string{"s2": "/etc/nomad.d/server.hcl:3:1: this is not HCL"}
+		}, VerdictRefused, []string{"s2: whether it is a server is not known"}},
+		{"the only survivor is unreachable", 3, 0, func(s *RecoverSurvey, o *RecoverOptions) {
+			o.Survivors, s.Unreachable["s2"] = []string{"s2"}, LookFailure{Kind: LookUnreachable, Text: "no route"}
+		}, VerdictRefused, []string{"1. s2: it is named as a survivor, and nothing is known of it: unreachable: no route"}},
 		{"no server", 3, 0, nil, VerdictRefused, []string{"none of these hosts has a Nomad server"}},
 	}
 	for _, test := range tests {
@@ -198,6 +207,9 @@ func TestRecovery(t *testing.T) {
 				if !strings.Contains(page, words) {
 					t.Errorf("it does not say %q", words)
 				}
+			}
+			if test.name != "no server" && strings.Contains(page, "none of these hosts") {
+				t.Error("it says that there is no server where that is not known")
 			}
 			if t.Failed() {
 				t.Log(plan.Page())
