@@ -140,6 +140,7 @@ const (
 	findAllocations = "allocations"
 	findNotAsked    = "not_asked"
 	findToken       = "token"
+	findOldClient   = "old_client"
 )
 
 // Passing tells whether a problem may pass by itself within a minute, as after a restart: all others stay until somebody does something.

@@ -28,12 +28,30 @@ func (c *clusterView) client(f *HostFacts) {
 	if view == nil {
 		return
 	}
+	c.tooOld(f)
 	beat := view.Heartbeat
 	switch {
 	case len(beat.servers()) == 0:
 		c.bad(findHeartbeat, f.Host, "see its client { servers } or server_join { retry_join }, and whether it reaches port 4647 of the servers", "it knows no server")
 	case beat.TTL > 0 && beat.Last > beat.TTL+2*time.Second:
 		c.bad(findHeartbeat, f.Host, "see whether it reaches port 4647 of the servers", "no server has answered its heartbeat %s", ago(beat.Last))
+	}
+}
+
+// tooOld finds a client that servers of the region turn away, although they may call it ready for a while.
+func (c *clusterView) tooOld(f *HostFacts) {
+	var servers []string
+	newest := Version{}
+	for _, server := range c.servers() {
+		if server.Running && turnsAway(server.VersionRunning, f.VersionRunning) {
+			servers = append(servers, server.Host)
+			if !newest.Known() || newest.Compare(server.VersionRunning) < 0 {
+				newest = server.VersionRunning
+			}
+		}
+	}
+	if len(servers) > 0 && !f.Server {
+		c.bad(findOldClient, f.Host, "drover upgrade-clients --to "+newest.String(), "this client runs %s, and servers of 1.9 and later (%s) turn away clients before 1.6: it learns nothing of its allocations any more", f.VersionRunning, someHosts(servers))
 	}
 }
 

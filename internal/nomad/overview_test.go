@@ -199,6 +199,12 @@ func TestOverview(t *testing.T) {
 			c.Nodes[0].Version = "1.9.0"
 			own(e, "c1").Heartbeat.Last = time.Minute
 		}, []string{"node_status c1: call it down", "node_version c1: with version 1.9.0", "heartbeat c1: for 1m0s"}, []string{"kill_mode c1: ", "eligibility c1: is ineligible"}},
+		{"a client that the servers turn away", func(e *OverviewEvidence, c *ClusterEvidence) {
+			e.Hosts[3].VersionRunning, e.Hosts[3].VersionDisk, own(e, "c1").Version, c.Nodes[0].Version = version("1.5.17"), version("1.5.17"), version("1.5.17"), "1.5.17"
+		}, []string{"old_client c1: runs 1.5.17, and servers of 1.9 and later (s1, s2, s3) turn away clients before 1.6"}, []string{"version : 1.5.17 on c1"}},
+		{"a client of 1.6 beside them", func(e *OverviewEvidence, c *ClusterEvidence) {
+			e.Hosts[3].VersionRunning, e.Hosts[3].VersionDisk, own(e, "c1").Version, c.Nodes[0].Version = version("1.6.0"), version("1.6.0"), version("1.6.0"), "1.6.0"
+		}, nil, []string{"version : 1.6.0 on c1"}},
 		{"unknown client", func(_ *OverviewEvidence, c *ClusterEvidence) { c.Nodes = nil }, []string{"node_unknown c1: do not know this client"}, nil},
 		{"a client that the inventory has not", func(_ *OverviewEvidence, c *ClusterEvidence) {
 			c.Nodes = append(c.Nodes, NodeSummary{ID: "node-2", Name: "c2", Status: "ready", Version: "1.10.5"}, NodeSummary{ID: "node-3", Name: "c3", Status: "down"})

@@ -244,13 +244,13 @@ func (f *Findings) turnedAway(survey Survey, target Version) {
 	}
 	const remedy = "upgrade clients to 1.6 or later first"
 	for _, facts := range sortFacts(survey.Hosts) {
-		if facts.Client && !facts.Server && facts.VersionRunning.Known() && !facts.VersionRunning.AtLeast("1.6.0") {
+		if facts.Client && !facts.Server && turnsAway(target, facts.VersionRunning) {
 			f.refuse(facts.Host, remedy, "this client runs %s, and servers of 1.9 and later turn away clients before 1.6", facts.VersionRunning)
 		}
 	}
 	for _, node := range survey.strangers() {
 		version, err := ParseVersion(node.Version)
-		if err == nil && !version.AtLeast("1.6.0") && node.Status != nodeDown {
+		if err == nil && turnsAway(target, version) && node.Status != nodeDown {
 			f.refuse("", remedy+"; it has no host in the inventory that could be looked at", "client %s runs %s, and servers of 1.9 and later turn away clients before 1.6", node.Name, version)
 		}
 	}

@@ -43,6 +43,11 @@ func versionProblems(from, to Version, options VersionOptions) []Problem {
 	return problems
 }
 
+// turnsAway tells whether servers of a version refuse clients of another (Nomad 1.9 upgrade notes).
+func turnsAway(server, client Version) bool {
+	return server.AtLeast("1.9.0") && client.Known() && !client.AtLeast("1.6.0")
+}
+
 // unsupportedSkip tells whether an upgrade spans more minor versions than the vendor supports.
 func unsupportedSkip(from, to Version) bool {
 	return from.Known() && to.Known() && to.minor()-from.minor() > maximumSkip
