@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"drover/internal/agentconfig"
 	"drover/internal/nomad"
 )
 
@@ -41,8 +42,10 @@ func nomadRaftCheck(ctx context.Context, call *Call) (*Result, error) {
 	}
 	c := newCluster(call)
 	defer c.close()
-	survey := c.raftSurvey(ctx)
+	whole := c.lookAtAll(ctx)
+	survey := c.raftSurvey(ctx, whole)
 	evidence, problems := c.allRaftEvidence(ctx, survey, options.Target)
+	evidence = append(evidence, c.unreadConfigurations(ctx, whole)...)
 	plan := nomad.NewRaftPlan(survey, evidence, options)
 	plan.Problems = append(plan.Problems, problems...)
 	plan.Problems = append(plan.Problems, leftOut(call, plan)...)
@@ -50,8 +53,7 @@ func nomadRaftCheck(ctx context.Context, call *Call) (*Result, error) {
 }
 
 // raftSurvey collects what is known of the region that is to be migrated. Where it is not clear which one that is, it is what all hosts are.
-func (c *cluster) raftSurvey(ctx context.Context) nomad.Survey {
-	whole := c.lookAtAll(ctx)
+func (c *cluster) raftSurvey(ctx context.Context, whole nomad.Survey) nomad.Survey {
 	parts := whole.Regions()
 	at := nomad.RaftRegion(parts, c.call.Args.Strings("hosts"))
 	if at < 0 {
@@ -92,6 +94,29 @@ func (c *cluster) allRaftEvidence(ctx context.Context, survey nomad.Survey, targ
 		}
 	}
 	return evidence, problems
+}
+
+// unreadConfigurations are hosts without a known server whose agents say nothing of themselves, and whose configuration cannot be parsed.
+func (c *cluster) unreadConfigurations(ctx context.Context, survey nomad.Survey) []nomad.RaftEvidence {
+	var unread []nomad.RaftEvidence
+	for _, facts := range survey.Hosts {
+		if facts.Server || facts.Answers || len(facts.ConfigFiles) == 0 {
+			continue
+		}
+		host, err := c.host(ctx, facts.Host)
+		if err != nil {
+			continue // it has been looked at: what it lacks now is said by whoever needs it
+		}
+		sources, err := readSources(ctx, host, facts.ConfigFiles)
+		if err != nil {
+			unread = append(unread, nomad.RaftEvidence{Facts: facts, Unread: err.Error()})
+			continue
+		}
+		if _, err := agentconfig.Occurrences(sources, nil, nomad.RaftProtocolKey()); err != nil {
+			unread = append(unread, nomad.RaftEvidence{Facts: facts, Unread: err.Error()})
+		}
+	}
+	return unread
 }
 
 // leftOut refuses a run that leaves out servers which would have to be migrated.

@@ -5,6 +5,7 @@ package modules
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"regexp"
@@ -83,7 +84,13 @@ func (l *raftLook) configuration(ctx context.Context, target nomad.Version) erro
 	l.sources, l.argv = config.sources, agentCommand(config.agent)
 	key := nomad.RaftProtocolKey()
 	var err error
-	if e.Protocols, err = agentconfig.Occurrences(l.sources, l.argv, key); err != nil {
+	e.Protocols, err = agentconfig.Occurrences(l.sources, l.argv, key)
+	var syntax *agentconfig.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		e.Unread = err.Error()
+		return nil
+	case err != nil:
 		e.EditProblem = err.Error()
 		return nil
 	}

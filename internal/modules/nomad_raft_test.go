@@ -417,3 +417,30 @@ func TestRecoverEditsTheConfigurationToo(t *testing.T) {
 		t.Errorf("the configuration becomes %q", text)
 	}
 }
+
+// A configuration that cannot be parsed hides whether its host is a server.
+func TestRaftNamesABrokenConfiguration(t *testing.T) {
+	const broken = "server {\n  enabled = = true\n}\n"
+	host, facts := raftLookAt(broken)
+	if e, err := host.cluster(nil).raftEvidence(t.Context(), host, facts, nomad.Version{}); err != nil || !strings.HasPrefix(e.Unread, "/etc/nomad.d/nomad.hcl:2:") || e.EditProblem != "" {
+		t.Errorf("a server: %v, %q and %q", err, e.Unread, e.EditProblem)
+	}
+	facts.Server, facts.ConfigFiles = false, []string{"/etc/nomad.d/nomad.hcl"}
+	for name, test := range map[string]struct {
+		text   string
+		change func(*nomad.HostFacts)
+		want   bool
+	}{
+		"broken":           {broken, func(*nomad.HostFacts) {}, true},
+		"of a client":      {"client { enabled = true }", func(*nomad.HostFacts) {}, false},
+		"its agent speaks": {broken, func(f *nomad.HostFacts) { f.Answers = true }, false},
+	} {
+		seen := facts
+		test.change(&seen)
+		host.files["/etc/nomad.d/nomad.hcl"] = test.text
+		unread := host.cluster(nil).unreadConfigurations(t.Context(), nomad.Survey{Hosts: []nomad.HostFacts{seen}})
+		if (len(unread) == 1) != test.want || test.want && !strings.HasPrefix(unread[0].Unread, "/etc/nomad.d/nomad.hcl:2:") {
+			t.Errorf("%s: %+v", name, unread)
+		}
+	}
+}

@@ -33,6 +33,9 @@ type RaftEvidence struct {
 	Protocols   []agentconfig.Occurrence
 	Edits       []agentconfig.Edit
 	EditProblem string
+	// Unread says why a configuration file cannot be parsed: path:line:column and the parser's words. Of a host that cannot be asked nobody
+	// knows then whether it is a server.
+	Unread string
 	// Others is evidence of further servers in the cluster of one that cannot be asked, or that does not show raft's configuration: "retry_join names 10.0.0.2".
 	Others []string
 	// Sole says that Others is empty although gossip's own record was there to be read, or raft's configuration was told.
@@ -203,6 +206,9 @@ func (e *RaftEvidence) common(options RaftOptions) []Problem {
 	}
 	if e.EditProblem != "" {
 		add("", "%s", e.EditProblem)
+	}
+	if e.Unread != "" {
+		add("repair that file; the agent would not start again with it", "its configuration cannot be read: %s", e.Unread)
 	}
 	switch silent := e.silent() && f.Unfinished == ""; {
 	case silent && e.Leads != "":

@@ -32,12 +32,14 @@ func (p *RaftPlan) Verdict() string {
 // NewRaftPlan decides, from what all servers show, how the cluster is migrated. The same evidence gives the same plan.
 func NewRaftPlan(survey Survey, evidence []RaftEvidence, options RaftOptions) RaftPlan {
 	p := RaftPlan{Target: options.Target, Steps: []RaftStep{}, Pauses: []string{}, Findings: noFindings()}
+	evidence, unread := p.unread(evidence)
 	if p.regions(evidence) {
 		return p
 	}
 	dead := p.unreachable(survey, options)
 	raft := configurationOf(evidence)
 	switch servers := max(len(raft), len(evidence)+dead); {
+	case len(evidence) == 0 && unread > 0:
 	case len(evidence) == 0:
 		p.Problems = append(p.Problems, Problem{Text: "no host of the inventory has a Nomad server", Remedy: "bring the servers into the inventory"})
 	case servers == 1:
@@ -142,6 +144,24 @@ func configurationOf(evidence []RaftEvidence) []RaftServer {
 		}
 	}
 	return raft
+}
+
+// unread refuses hosts of which nobody knows whether they are servers, because their configuration cannot be parsed, and leaves the others.
+func (p *RaftPlan) unread(evidence []RaftEvidence) (servers []RaftEvidence, unread int) {
+	for _, e := range evidence {
+		if e.Facts.Server {
+			servers = append(servers, e)
+			continue
+		}
+		unread++
+		state := "does not run"
+		if e.Facts.Running {
+			state = "says nothing of itself"
+		}
+		p.refuse(e.Facts.Host, "repair that file; if the host is no server, take it out of the inventory",
+			"its agent %s, and nobody can see whether it is a server, since its configuration cannot be read: %s", state, e.Unread)
+	}
+	return servers, unread
 }
 
 // unreachable refuses hosts of which nothing is known, and counts those that the user accepts as dead servers.

@@ -630,3 +630,21 @@ func TestATokenIsAskedForBeforeAnyRepair(t *testing.T) {
 		t.Errorf("one of three: %q", Words(p.Problems))
 	}
 }
+
+func TestABrokenConfigurationIsNamed(t *testing.T) {
+	const where = "/etc/nomad.d/server.hcl:2:7: a brace is missing"
+	broken := RaftEvidence{Facts: HostFacts{Host: "s2"}, Unread: where}
+	p := NewRaftPlan(Survey{}, []RaftEvidence{broken}, RaftOptions{})
+	if words := Words(p.Problems); len(p.Problems) != 1 || !strings.Contains(words, "s2: its agent does not run") || !strings.Contains(words, where) || !strings.Contains(words, "repair that file") {
+		t.Errorf("the only host: %q", words)
+	}
+	// It may be the second server: the first is not taken for one that is alone without a word of that.
+	if p := NewRaftPlan(Survey{}, []RaftEvidence{raftServerOf(t), broken}, RaftOptions{}); p.Verdict() != VerdictRefused || len(p.Problems) != 1 || len(p.Steps) != 1 {
+		t.Errorf("beside a server: %s %q", p.Verdict(), Words(p.Problems))
+	}
+	runs := raftServerOf(t)
+	runs.Unread = where
+	if _, problems := RaftSingle(runs, RaftOptions{}); !strings.Contains(Words(problems), where+" (repair that file; the agent would not start again with it)") {
+		t.Errorf("a server that runs: %q", Words(problems))
+	}
+}
