@@ -71,6 +71,9 @@ func (r *recovery) recoverSurvey(ctx context.Context) (nomad.RecoverSurvey, erro
 	var failures []error
 	for _, facts := range survey.Hosts {
 		if !slices.Contains(survivors, facts.Host) {
+			if r.idle(ctx, facts) {
+				survey.Idle = append(survey.Idle, facts.Host)
+			}
 			continue
 		}
 		if !facts.Server {
@@ -90,8 +93,22 @@ func (r *recovery) recoverSurvey(ctx context.Context) (nomad.RecoverSurvey, erro
 	if err := joined(failures); err != nil {
 		return survey, err
 	}
+	slices.Sort(survey.Idle)
 	survey.Alive = r.alive(ctx, survey)
 	return survey, nil
+}
+
+// idle tells whether a server that is not to survive does not run, and has raft's store all the same.
+func (r *recovery) idle(ctx context.Context, facts nomad.HostFacts) bool {
+	if !facts.Server || facts.Running || facts.CrashLooping || facts.DataDir == "" {
+		return false
+	}
+	host, err := r.host(ctx, facts.Host)
+	if err != nil {
+		return false
+	}
+	var stat wire.StatResult
+	return host.Call(ctx, wire.Stat{Path: facts.DataDir + "/server/raft/raft.db", Follow: true}, nil, &stat) == nil && stat.Exists
 }
 
 // unread finds the file that keeps a host from showing whether it is a server; "" where there is none.

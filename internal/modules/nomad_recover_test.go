@@ -44,7 +44,7 @@ func (h *recoverHost) Call(_ context.Context, request wire.Request, _ io.Reader,
 		return errors.New("the disk is full")
 	}
 	var answer any = struct{}{}
-	switch request.(type) {
+	switch q := request.(type) {
 	case wire.SwapPrepare:
 		answer = wire.SwapPrepareResult{Token: h.name}
 	case wire.SwapCommit:
@@ -55,6 +55,8 @@ func (h *recoverHost) Call(_ context.Context, request wire.Request, _ io.Reader,
 		if h.undone {
 			answer = wire.SwapOutcome{ID: h.name, State: wire.SwapReverted, Error: "copy: no space"}
 		}
+	case wire.Stat:
+		answer = wire.StatResult{Exists: h.files[q.Path] != ""}
 	case wire.SwapContinue:
 		answer = wire.SwapOutcome{ID: h.name, State: wire.SwapDone}
 	}
@@ -206,5 +208,31 @@ func TestRecoverUnread(t *testing.T) {
 		if !strings.HasPrefix(got, want) || (want == "") != (got == "") {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
+	}
+}
+
+// A stopped server with raft's store could be started instead of being given up.
+func TestRecoverIdle(t *testing.T) {
+	const store = "/opt/nomad/server/raft/raft.db"
+	for _, test := range []struct {
+		name   string
+		change func(f *nomad.HostFacts, files map[string]string)
+		want   bool
+	}{
+		{"stopped, with its data", func(*nomad.HostFacts, map[string]string) {}, true},
+		{"it runs", func(f *nomad.HostFacts, _ map[string]string) { f.Running = true }, false},
+		{"no server", func(f *nomad.HostFacts, _ map[string]string) { f.Server = false }, false},
+		{"its data is gone", func(_ *nomad.HostFacts, files map[string]string) { delete(files, store) }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, _ := recoveryOf(nil)
+			files := map[string]string{store: "x"}
+			facts := nomad.HostFacts{Host: "s2", Server: true, DataDir: "/opt/nomad"}
+			test.change(&facts, files)
+			r.call.Name, r.call.Host = "s2", &recoverHost{name: "s2", fleet: &recoverFleet{}, files: files}
+			if got := r.idle(t.Context(), facts); got != test.want {
+				t.Errorf("idle: %t", got)
+			}
+		})
 	}
 }

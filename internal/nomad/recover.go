@@ -39,6 +39,8 @@ type RecoverSurvey struct {
 	Answers  []Answer          // of all servers of the inventory that run
 	// Alive are servers that no survivor is and that something answers for: what was seen, as "10.0.0.3:4647 accepts connections".
 	Alive []string
+	// Idle are servers that no survivor is, that can be reached and do not run, and that have raft's store.
+	Idle []string
 	// Unread says of survivors that show no server which file of their configuration cannot be parsed, as "/etc/nomad.d/server.hcl:3:1: REASON".
 	Unread map[string]string
 	// Leaderless is for how long nobody has been seen to lead.
@@ -135,11 +137,19 @@ func (e *RecoverEvidence) recoverStep() RecoverStep {
 }
 
 func (r *recoverer) unreachable() {
+	var unknown []string
 	for _, host := range sortedKeys(r.survey.Unreachable) {
 		if slices.Contains(r.options.Survivors, host) {
-			failure := r.survey.Unreachable[host]
-			r.refuse(host, failure.remedy(host)+"; if it is lost for good, leave it out: "+leaveOut(host), "it is named as a survivor, and nothing is known of it: %s", failure)
+			unknown = append(unknown, host)
 		}
+	}
+	for _, host := range unknown {
+		failure := r.survey.Unreachable[host]
+		remedy := failure.remedy(host) + "; if it is lost for good, leave it out: " + leaveOut(unknown...)
+		if len(unknown) > 1 {
+			remedy = failure.remedy(host) + "; if " + strings.Join(unknown, ", ") + " are lost for good, leave them out: " + leaveOut(unknown...)
+		}
+		r.refuse(host, remedy, "it is named as a survivor, and nothing is known of it: %s", failure)
 	}
 }
 
@@ -266,9 +276,27 @@ func (r *recoverer) others() {
 			r.warn(f.Host, "its agent does not run, and it will not be in the new raft configuration: move its %s/server away before it is started again", orText(f.DataDir, "data_dir"))
 		}
 	}
+	if idle := r.survey.Idle; len(idle) > 0 {
+		r.Warnings = append(r.Warnings, Problem{
+			Text:   fmt.Sprintf("%s can be reached, %s not run and %s the data of before: with them the old cluster may have its quorum", strings.Join(idle, ", "), plainly(len(idle), "does", "do"), plainly(len(idle), "has", "have")),
+			Remedy: "start them instead: nothing is lost then: " + r.startCommands(),
+		})
+	}
 	for _, seen := range r.survey.Alive {
 		r.refuse("", "name its host as a survivor too, or stop it", "a server that is not among the survivors is alive (%s): %s", seen, split)
 	}
+}
+
+// startCommands start what is idle, and the survivors that do not run.
+func (r *recoverer) startCommands() string {
+	var hosts, units []string
+	for _, f := range sortFacts(r.survey.Hosts) {
+		if slices.Contains(r.survey.Idle, f.Host) || f.Server && !f.Running && slices.Contains(r.options.Survivors, f.Host) {
+			hosts, units = append(hosts, f.Host), append(units, f.Unit)
+		}
+	}
+	slices.Sort(units)
+	return fmt.Sprintf("systemctl start %s on %s", strings.Join(slices.Compact(units), " or "), strings.Join(hosts, ", "))
 }
 
 // newest finds who has the most, as far as that can be seen without Nomad: raft.db itself can be read by nobody else.

@@ -129,6 +129,18 @@ func TestRecovery(t *testing.T) {
 			other.Host, other.Running = "s2", false
 			s.Hosts = append(s.Hosts, other)
 		}, VerdictChanges, []string{"s2: its agent does not run, and it will not be in the new raft configuration: move its /opt/nomad/server away"}},
+		{"others could be started instead", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
+			for _, host := range []string{"s2", "s3"} {
+				other := s.Hosts[0]
+				other.Host, other.Running = host, false
+				s.Hosts, s.Idle = append(s.Hosts, other), append(s.Idle, host)
+			}
+			s.stopped(0)
+		}, VerdictChanges, []string{"s2, s3 can be reached, do not run and have the data of before", "start them instead: nothing is lost then: systemctl start nomad.service on s1, s2, s3"}},
+		{"several survivors are unreachable", 3, 1, func(s *RecoverSurvey, o *RecoverOptions) {
+			o.Survivors = append(o.Survivors, "s2", "s3")
+			s.Unreachable["s2"], s.Unreachable["s3"] = LookFailure{Kind: LookUnreachable, Text: "no route"}, LookFailure{Kind: LookUnreachable, Text: "timed out"}
+		}, VerdictRefused, []string{"s2: it is named", "s3: it is named", "leave them out: --limit 'all:!s2:!s3'"}},
 		{"something answers at a dead server's address", 3, 1, func(s *RecoverSurvey, _ *RecoverOptions) {
 			s.Alive = []string{"10.0.0.3:4647 accepts connections from s1"}
 		}, VerdictRefused, []string{"10.0.0.3:4647 accepts connections"}},
