@@ -105,8 +105,10 @@ func nomadInstall(ctx context.Context, call *Call) (*Result, error) {
 		}
 		message := "Nomad " + in.target.String() + " is installed already"
 		if len(differs) > 0 {
-			message += "; its configuration is another one than this installation has (" + strings.Join(differs, ", ") + ") and was left as it is: nomad_config edits it; " +
-				"to install it anew, stop it, then remove the unit and the data directory"
+			message += "; its configuration is another one than this installation has (" + strings.Join(differs, ", ") + ") and was left as it is: nomad_config edits it"
+			if facts, known := in.facts(call.Name); !known || !facts.Server { // a server's data is raft's, and its vote hangs on it
+				message += "; to install it anew, stop it, then remove the unit and the data directory"
+			}
 		}
 		return in.result(message), nil
 	}

@@ -169,8 +169,12 @@ func installFleet() diskFleet {
 }
 
 // install runs nomad_install on h1 with a binary of a few bytes.
-func (f diskFleet) install(t *testing.T, check bool, args map[string]any) (*Result, error) {
+func (f diskFleet) install(t *testing.T, check bool, args map[string]any, known ...Fleet) (*Result, error) {
 	t.Helper()
+	fleet := Fleet(f)
+	if len(known) > 0 {
+		fleet = known[0]
+	}
 	binary := filepath.Join(t.TempDir(), "nomad")
 	if err := os.WriteFile(binary, testrelease.Program(t, "amd64", "1.11.0"), 0o700); err != nil {
 		t.Fatal(err)
@@ -184,7 +188,7 @@ func (f diskFleet) install(t *testing.T, check bool, args map[string]any) (*Resu
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Run(t.Context(), &Call{Host: f["h1"], Name: "h1", Args: decoded, Check: check, Fleet: f, Run: Run{ID: "r", Directory: t.TempDir()}, Vars: expression.Variables{"pool": "big"}, Say: func(string, ...any) {}})
+	return m.Run(t.Context(), &Call{Host: f["h1"], Name: "h1", Args: decoded, Check: check, Fleet: fleet, Run: Run{ID: "r", Directory: t.TempDir()}, Vars: expression.Variables{"pool": "big"}, Say: func(string, ...any) {}})
 }
 
 func TestNomadInstallLikeAnother(t *testing.T) {
@@ -294,6 +298,35 @@ func TestNomadInstallRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nobody is told to remove the data of a server because its configuration has been edited since.
+func TestNomadInstallLeavesAServersData(t *testing.T) {
+	for role, want := range map[string]bool{"client": true, "server": false} {
+		fleet := installFleet()
+		fleet["h1"].files["/etc/nomad.d/a.hcl"] = "another"
+		fleet["h1"].agent = &wire.AgentResult{
+			Running: true, BinaryStat: wire.StatResult{Exists: true}, BinaryVersion: "Nomad v1.11.0", DataDir: "/opt/nomad", Unit: wire.UnitState{Name: "nomad.service", ExecStartPath: "/usr/bin/nomad"},
+		}
+		known := knownFleet{fleet, expression.FromGo(map[string]any{"host": "h1", "unit": "nomad.service", "running": true, "server": role == "server"})}
+		result, err := fleet.install(t, false, map[string]any{"from": "c1"}, known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(result.Message, "another one than this installation has") || strings.Contains(result.Message, "remove the unit and the data directory") != want {
+			t.Errorf("%s: %s", role, result.Message)
+		}
+	}
+}
+
+// knownFleet is a fleet on whose hosts nomad_facts has run.
+type knownFleet struct {
+	diskFleet
+	facts any
+}
+
+func (f knownFleet) Variable(host, name string) (any, bool) {
+	return f.facts, host == "h1" && name == factNomad
 }
 
 func TestMentionsAddress(t *testing.T) {

@@ -184,6 +184,8 @@ func (r *serverReplacer) newcomer(facts HostFacts, step *Step) {
 		step.Action, step.Reason = ActionStart, "runs and has no vote yet"
 	case facts.VersionDisk.Same(r.Target):
 		step.Action, step.Reason = ActionStart, "is installed and does not run"
+	case r.survey.memberOf(&facts) != nil: // its data directory is not to be removed
+		r.refuseStep(step, "take it out of new_servers: drover upgrade brings it to another version", "a server of this cluster with version %s is installed here, and does not run", facts.VersionDisk)
 	default:
 		r.refuseStep(step, "remove the unit and the data directory, or take it out of new_servers", "an agent of version %s is installed here", facts.VersionDisk)
 	}

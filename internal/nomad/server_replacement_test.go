@@ -85,6 +85,10 @@ func TestServerReplacementRefuses(t *testing.T) {
 		"installed elsewhere": {func(s *Survey, _ *ServerReplaceOptions) {
 			s.Hosts[5].Role, s.Hosts[5].VersionDisk = "server", version("1.10.5")
 		}, "h1: an agent of version 1.10.5 is installed here"},
+		"a voter that is down": {func(s *Survey, o *ServerReplaceOptions) {
+			s.Hosts[1].Running, s.Hosts[1].Answers = false, false
+			o.New, o.Old = []string{"h1", "s2"}, []string{"s1", "s3"}
+		}, "s2: a server of this cluster with version 1.10.5 is installed here, and does not run (take it out of new_servers"},
 		"of another cluster": {func(s *Survey, _ *ServerReplaceOptions) {
 			s.Hosts[5].Running, s.Hosts[5].Server, s.Hosts[5].Answers, s.Hosts[5].VersionRunning = true, true, true, version("1.11.0")
 			s.Hosts[5].RaftServers = []RaftServer{{ID: "other", Address: "10.9.9.9:4647", Voter: true}}
