@@ -127,14 +127,17 @@ func (r *rig) wantLetGo(a answer, leader string) {
 			r.t.Fatal(err)
 		}
 		started := r.logged(host, "Started nomad.service")
-		left := r.logged(order[(i+1)%3], "serf: EventMemberLeave: "+host+".global")
-		gone := append(r.logged(order[(i+1)%3], "removed peer, stopping replication: peer="+address.Address.String()+":"), r.logged(order[(i+2)%3], "removed peer, stopping replication: peer="+address.Address.String()+":")...)
+		var left, gone []float64
+		for _, other := range []string{order[(i+1)%3], order[(i+2)%3]} {
+			left = append(left, r.logged(other, "serf: EventMemberLeave: "+host+".global")...)
+			gone = append(gone, r.logged(other, "removed peer, stopping replication: peer="+address.Address.String()+":")...)
+		}
 		if len(started) != 2 || len(left) == 0 || len(gone) == 0 {
 			r.t.Fatalf("%s was started at %v, it left at %v and was removed from raft at %v", host, started, left, gone)
 		}
 		again := started[1]
-		if left[0] > again || (host != leader) != (gone[0] < again) {
-			r.t.Errorf("%s was started again at %f; it had left at %f and was removed from raft at %f", host, again, left[0], gone[0])
+		if slices.Min(left) > again || (host != leader) != (slices.Min(gone) < again) {
+			r.t.Errorf("%s was started again at %f; it had left at %f and was removed from raft at %f", host, again, left, gone)
 		}
 	}
 }
