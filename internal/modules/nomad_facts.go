@@ -147,6 +147,7 @@ func setAgent(f *nomad.HostFacts, agent wire.AgentResult) {
 		User: agent.Unit.User, ExecStart: nonNil(agent.Unit.ExecStart), Systemd: agent.Unit.LoadState == "loaded",
 		ExecStop: agent.Unit.ExecStop,
 	}
+	f.BinaryMissing = agent.Binary != "" && !agent.BinaryStat.Exists
 	f.Disabled = agent.Unit.UnitFileState == "disabled"
 	f.Package, f.Link, f.SharedBy, f.ReadOnly = agent.Package, agent.Link, nonNil(agent.SharedBy), agent.ReadOnly
 	for _, refused := range agent.Refusals {

@@ -426,7 +426,7 @@ func (a *fakeAgent) unit() wire.UnitState {
 
 func (a *fakeAgent) describe() wire.AgentResult {
 	result := wire.AgentResult{
-		Unit: a.unit(), Running: a.running, Binary: "/usr/bin/nomad", BinaryVersion: "Nomad v" + a.disk, BinaryStat: wire.StatResult{Inode: inode(a.disk)},
+		Unit: a.unit(), Running: a.running, Binary: "/usr/bin/nomad", BinaryVersion: "Nomad v" + a.disk, BinaryStat: wire.StatResult{Exists: true, Inode: inode(a.disk)},
 		ConfigFiles: []string{"/etc/nomad.d/nomad.hcl"}, DataDir: "/opt/nomad",
 		FreeBytes: 1 << 40, StageFreeBytes: -1,
 	}

@@ -48,17 +48,18 @@ type HostFacts struct {
 	RaftServers     []RaftServer `json:"raft_servers"`
 	KnownServers    []string     `json:"known_servers"` // RPC addresses of the servers that a client knows
 	ACL             bool         `json:"acl"`
-	Answers         bool         `json:"answers"`      // the agent's API answered
-	Problem         string       `json:"problem"`      // why it did not
-	Denied          string       `json:"denied"`       // DeniedPermission or DeniedToken where it answered, and refused the token
-	Architecture    string       `json:"architecture"` // as uname -m
-	Unfinished      string       `json:"unfinished"`   // what an earlier run has left to be brought to its end
-	Package         string       `json:"package"`      // that owns the binary, as "nomad (dpkg)"
-	Link            string       `json:"link"`         // the symbolic link by which ExecStart names the binary
-	SharedBy        []string     `json:"shared_by"`    // other agents that run the same file
-	ReadOnly        bool         `json:"read_only"`    // the filesystem of the binary
-	Disabled        bool         `json:"disabled"`     // the unit does not start at boot, as replaced agents are left
-	Refusals        []Problem    `json:"refusals"`     // what else keeps the host from exchanging its binary, without a host's name
+	Answers         bool         `json:"answers"`        // the agent's API answered
+	Problem         string       `json:"problem"`        // why it did not
+	Denied          string       `json:"denied"`         // DeniedPermission or DeniedToken where it answered, and refused the token
+	Architecture    string       `json:"architecture"`   // as uname -m
+	Unfinished      string       `json:"unfinished"`     // what an earlier run has left to be brought to its end
+	Package         string       `json:"package"`        // that owns the binary, as "nomad (dpkg)"
+	Link            string       `json:"link"`           // the symbolic link by which ExecStart names the binary
+	SharedBy        []string     `json:"shared_by"`      // other agents that run the same file
+	BinaryMissing   bool         `json:"binary_missing"` // ExecStart names a file that is not there
+	ReadOnly        bool         `json:"read_only"`      // the filesystem of the binary
+	Disabled        bool         `json:"disabled"`       // the unit does not start at boot, as replaced agents are left
+	Refusals        []Problem    `json:"refusals"`       // what else keeps the host from exchanging its binary, without a host's name
 	StageFreeBytes  int64        `json:"stage_free_bytes"`
 	Environment     []string     `json:"environment"` // names of the variables that the unit sets
 	Settings        []Setting    `json:"settings"`    // of the configuration files, as far as a version's notes ask for them

@@ -141,6 +141,7 @@ const (
 	findNotAsked    = "not_asked"
 	findToken       = "token"
 	findOldClient   = "old_client"
+	findBinary      = "binary_missing"
 )
 
 // Passing tells whether a problem may pass by itself within a minute, as after a restart: all others stay until somebody does something.
@@ -228,6 +229,10 @@ func (o *overviewer) host(f *HostFacts) {
 		o.bad(findPeersJSON, f.Host, "find out who wrote it, and remove it while the agent runs: Nomad reads it when it starts, and replaces its raft configuration by it",
 			"%s is there, and no recovery is under way", beside.Peers)
 	}
+	if f.BinaryMissing && !o.leftAlone(f) {
+		o.bad(findBinary, f.Host, "put the binary back there before anything restarts the agent, or name the right one in ExecStart and reload systemd; see that its filesystem is mounted",
+			"its binary %s is not there: the next start fails", f.Binary)
+	}
 	o.version(f)
 	o.unit(f)
 }
@@ -256,7 +261,7 @@ func (o *overviewer) version(f *HostFacts) {
 	case f.VersionDisk.Known() && !f.VersionDisk.Same(f.VersionRunning):
 		o.unproven(findDisk, f.Host, "drover upgrade --to "+f.VersionDisk.String()+" restarts it when its cluster can spare it",
 			"it runs %s, and %s has been replaced by %s%s, which the next start will run", orText(f.VersionRunning.String(), "an unknown version"), f.Binary, f.VersionDisk, who)
-	case !wrong:
+	case !wrong && !f.BinaryMissing:
 		o.note(findDisk, f.Host, "", "its binary %s was replaced by another file of the same version since it was started%s", f.Binary, who)
 	}
 }

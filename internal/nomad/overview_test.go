@@ -188,6 +188,12 @@ func TestOverview(t *testing.T) {
 		{"replaced by a package", func(e *OverviewEvidence, _ *ClusterEvidence) {
 			e.Hosts[0].ExeCurrent, e.Hosts[0].VersionDisk, e.Hosts[0].Package = false, version("1.11.0"), "nomad (dpkg)"
 		}, nil, []string{"disk_version s1: replaced by 1.11.0, by the package nomad (dpkg)"}},
+		{"replaced by the same version", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			e.Hosts[0].ExeCurrent = false
+		}, nil, []string{"disk_version s1: another file of the same version"}},
+		{"the binary is gone", func(e *OverviewEvidence, _ *ClusterEvidence) {
+			e.Hosts[0].ExeCurrent, e.Hosts[0].VersionDisk, e.Hosts[0].BinaryMissing = false, Version{}, true
+		}, []string{"binary_missing s1: its binary /usr/bin/nomad is not there: the next start fails"}, nil},
 		{"peers.json, unfinished, leave flags", func(e *OverviewEvidence, _ *ClusterEvidence) {
 			e.Beside["s1"] = Beside{Peers: "/opt/nomad/server/raft/peers.json"}
 			e.Hosts[1].Unfinished = "the swap to 1.11.0 of an earlier run (done)"
