@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -56,5 +57,20 @@ func TestPlanOffersNoLimitThatLeavesNobody(t *testing.T) {
 	}
 	if page := refuse("c1", "s1", "s2", "s3"); !strings.Contains(page, "--limit '!c1:!s1:!s2:!s3'") {
 		t.Error(page)
+	}
+}
+
+// TestPlanNamesRaftV3ForAHalfMigratedServer: an accepted outage would stop a server that has no leader because of its raft configuration.
+func TestPlanNamesRaftV3ForAHalfMigratedServer(t *testing.T) {
+	s := survey()
+	s.Hosts = slices.Clone(s.Hosts[:1])
+	f := &s.Hosts[0]
+	f.Leader, f.RaftServers, s.Raft = false, []RaftServer{{ID: f.RPC, Address: f.RPC, Voter: true}}, RaftConfiguration{}
+	for _, outage := range []bool{false, true} {
+		plan := NewPlan(s, version("1.11.0"), Options{Accepted: Accepted{Outage: outage}})
+		words := Words(plan.Problems)
+		if plan.Verdict() != VerdictRefused || !strings.Contains(words, "s1 is half migrated") || !strings.Contains(words, "drover raft-v3") || strings.Contains(words, "--accept-outage") {
+			t.Errorf("%s: %s", plan.Verdict(), words)
+		}
 	}
 }

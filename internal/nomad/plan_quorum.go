@@ -38,6 +38,9 @@ func (p *planner) quorum(survey Survey) {
 	switch {
 	case !led && survey.leaderUnasked() != "" && p.stopsServer(survey):
 		p.plan.refuse("", "make that server reachable from here, and part of the inventory", "%s leads the cluster and could not be asked, so that nothing is known of the quorum", survey.leaderUnasked())
+	case !led && p.stopsServer(survey) && survey.halfMigrated() != "":
+		p.plan.refuse("", "drover raft-v3 finishes it, and brings the leader back; then upgrade",
+			"no server says that it leads, and %s is half migrated to raft protocol 3: it runs that protocol, and its raft configuration has it by its address", survey.halfMigrated())
 	case !led && !p.options.Outage && p.stopsServer(survey):
 		p.plan.refuse("", "repair the cluster first, or accept an outage with --accept-outage", "no server says that it leads")
 	case led && voters > 2 && left < majority && p.stopsVoter(survey):
@@ -46,6 +49,17 @@ func (p *planner) quorum(survey Survey) {
 	default:
 		p.spareVote(survey, voters)
 	}
+}
+
+// halfMigrated are servers that run raft protocol 3 and that their own raft configuration has by their address, as protocol 2 does; "" where none is.
+func (s *Survey) halfMigrated() string {
+	var hosts []string
+	for _, facts := range sortFacts(s.Hosts) {
+		if facts.Server && facts.RaftProtocol >= 3 && slices.ContainsFunc(facts.RaftServers, func(r RaftServer) bool { return r.ID == r.Address && r.Address == facts.RPC }) {
+			hosts = append(hosts, facts.Host)
+		}
+	}
+	return someHosts(hosts)
 }
 
 // leaderUnasked is the server that leads by the word of another one, "" when none does.
