@@ -38,6 +38,7 @@ func NewRaftPlan(survey Survey, evidence []RaftEvidence, options RaftOptions) Ra
 	}
 	dead := p.unreachable(survey, options)
 	raft := configurationOf(evidence)
+	p.accepted(survey, raft, options)
 	switch servers := max(len(raft), len(evidence)+dead); {
 	case len(evidence) == 0 && unread > 0:
 	case len(evidence) == 0:
@@ -301,13 +302,7 @@ func (p *RaftPlan) rolling(survey Survey, evidence []RaftEvidence, raft []RaftSe
 	}
 	for _, server := range raft {
 		known := slices.ContainsFunc(evidence, func(e RaftEvidence) bool { return e.mine(server) || e.Address == server.Address })
-		if !known && !p.acceptsDead(survey, server, options) {
-			p.Problems = append(p.Problems, Problem{
-				Text:   fmt.Sprintf("raft's configuration has %s at %s, which is no host of the inventory", server.ID, server.Address),
-				Remedy: "bring its host into the inventory, or remove the server from the cluster if it is gone for good (nomad operator raft remove-peer), or accept it as dead with --accept-down " + server.Address,
-			})
-		}
-		if !known && server.Voter {
+		if !known && p.missing(survey, server, options) && server.Voter {
 			dead++
 		}
 	}
@@ -318,8 +313,8 @@ func (p *RaftPlan) rolling(survey Survey, evidence []RaftEvidence, raft []RaftSe
 	p.rollingPauses(evidence)
 }
 
-// acceptsDead tells whether a server that no host of the inventory showed may be dead, and says what becomes of it.
-func (p *RaftPlan) acceptsDead(survey Survey, server RaftServer, options RaftOptions) bool {
+// missing judges a server that no host of the inventory showed: it tells whether it counts as dead.
+func (p *RaftPlan) missing(survey Survey, server RaftServer, options RaftOptions) bool {
 	member := &RaftMember{RaftServer: server}
 	for i := range survey.Raft.Servers {
 		if survey.Raft.Servers[i].RaftServer == server {
@@ -329,15 +324,23 @@ func (p *RaftPlan) acceptsDead(survey Survey, server RaftServer, options RaftOpt
 	i := slices.IndexFunc(options.Down, func(name string) bool {
 		return name == server.ID || name == server.Address || member.isHost(name, survey.Addresses[name])
 	})
-	if i < 0 {
-		return false
+	alive := survey.alive(member)
+	unreachable := slices.ContainsFunc(sortedKeys(survey.Unreachable), func(host string) bool { return member.isHost(host, survey.Addresses[host]) })
+	switch {
+	case i >= 0 && alive == "":
+		p.warn(options.Down[i], "raft keeps the dead server at %s in its configuration as %s. If it is gone for good, take it out before (nomad operator raft remove-peer -peer-address=%s) or afterwards (-peer-id=%s); "+
+			"when it comes back as it was, run drover raft-v3 again. Autopilot is not asked while it is there with the old protocol", server.Address, server.ID, server.Address, server.ID)
+		return true
+	case unreachable: // said of the host
+		return alive == ""
+	case i >= 0: // said of --accept-down
+	case alive != "":
+		p.refuse("", "add its host to the inventory", "raft's configuration has %s at %s, which is not in the inventory, and %s", server.ID, server.Address, alive)
+	default:
+		p.refuse("", "bring its host into the inventory, or remove the server from the cluster if it is gone for good (nomad operator raft remove-peer), or accept it as dead with --accept-down "+server.Address,
+			"raft's configuration has %s at %s, which is no host of the inventory", server.ID, server.Address)
 	}
-	if alive := survey.alive(member); alive != "" {
-		p.refuse(options.Down[i], "leave --accept-down out, and make its host reachable", "it is accepted as dead, and %s", alive)
-	}
-	p.warn(options.Down[i], "raft keeps the dead server at %s in its configuration as %s. If it is gone for good, take it out before (nomad operator raft remove-peer -peer-address=%s) or afterwards (-peer-id=%s); "+
-		"when it comes back as it was, run drover raft-v3 again. Autopilot is not asked while it is there with the old protocol", server.Address, server.ID, server.Address, server.ID)
-	return true
+	return false
 }
 
 // spare refuses where a stop would leave too few of the voters, the dead ones among them.

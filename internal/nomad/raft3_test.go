@@ -648,3 +648,39 @@ func TestABrokenConfigurationIsNamed(t *testing.T) {
 		t.Errorf("a server that runs: %q", Words(problems))
 	}
 }
+
+func TestRaftAcceptsOnlyDeadServersAsDead(t *testing.T) {
+	for name, test := range map[string]struct {
+		down string
+		want string
+	}{
+		"no server":        {"s6", "--accept-down names s6, and the cluster has no such server"},
+		"its nearest":      {"10.0.0.5:4648", `did you mean "10.0.0.5:4647"`},
+		"a live one":       {"s2", "--accept-down names s2, and s2 is alive: it answers (take it out of --accept-down)"},
+		"one that is dead": {"10.0.0.5:4647", ""},
+	} {
+		all := raftClusterOf(t, 5)[:4]
+		var survey Survey
+		for _, e := range all {
+			survey.Hosts = append(survey.Hosts, e.Facts)
+		}
+		words := Words(NewRaftPlan(survey, all, RaftOptions{Down: []string{test.down}}).Problems)
+		if !strings.Contains(words, test.want) || (words == "") != (test.want == "") {
+			t.Errorf("%s: %q, want %q", name, words, test.want)
+		}
+	}
+}
+
+func TestALiveServerOutsideTheInventoryIsNotDead(t *testing.T) {
+	survey := Survey{Members: []Member{{Name: "s3.global", Status: memberAlive}}}
+	survey.Raft.Servers = []RaftMember{{RaftServer: RaftServer{"10.0.0.3:4647", "10.0.0.3:4647", true}, Node: "s3.global"}}
+	all := raftClusterOf(t, 3)[:2]
+	words := Words(NewRaftPlan(survey, all, RaftOptions{}).Problems)
+	if !strings.Contains(words, "not in the inventory, and s3 is alive") || strings.Contains(words, "dead") {
+		t.Errorf("alive: %q", words)
+	}
+	survey.Members = nil
+	if words := Words(NewRaftPlan(survey, all, RaftOptions{}).Problems); !strings.Contains(words, "no host of the inventory") || strings.Contains(words, "voters are dead") {
+		t.Errorf("nobody knows: %q", words)
+	}
+}
