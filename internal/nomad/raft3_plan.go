@@ -165,6 +165,20 @@ func (p *RaftPlan) unread(evidence []RaftEvidence) (servers []RaftEvidence, unre
 	return servers, unread
 }
 
+// accepted judges the names of --accept-down as for an upgrade.
+func (p *RaftPlan) accepted(survey Survey, raft []RaftServer, options RaftOptions) {
+	if len(survey.Raft.Servers) == 0 {
+		for _, server := range raft {
+			survey.Raft.Servers = append(survey.Raft.Servers, RaftMember{RaftServer: server})
+		}
+	}
+	u := planner{plan: emptyPlan(options.Target, nil), options: Options{Accepted: Accepted{Down: options.Down}}}
+	for _, name := range options.Down {
+		u.acceptedDown(survey, name, func(string, string, ...any) {})
+	}
+	p.Problems = append(p.Problems, u.plan.Problems...)
+}
+
 // unreachable refuses hosts of which nothing is known, and counts those that the user accepts as dead servers.
 func (p *RaftPlan) unreachable(survey Survey, options RaftOptions) (dead int) {
 	for _, host := range sortedKeys(survey.Unreachable) {
