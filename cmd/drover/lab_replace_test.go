@@ -60,7 +60,7 @@ func (r *rig) replaceServersRefused() {
 	refused("h1\nh2\nh3", "s1\ns2\ns3", []string{"replace-servers", "--to", "1.9.7", "--binary", r.binary, "--yes"}, "Nomad does not support downgrades")
 	refused("h1\nh2\nh3", "s1\ns2\nh3", r.replaceServers(), "h3: there is no Nomad server")
 	there.onHost("h2", "mkdir", "-p", "/opt/nomad/server")
-	refused("h1\nh2\nh3", "s1\ns2\ns3", r.replaceServers(), "the data directory /opt/nomad is not empty (/opt/nomad/server)")
+	refused("h1\nh2\nh3", "s1\ns2\ns3", []string{"replace-servers", "--to", newVersion, "--check"}, "h2: the data directory /opt/nomad is not empty (/opt/nomad/server)")
 	there.onHost("h2", "rm", "-rf", "/opt/nomad")
 	follower, rest := "s1", []string{"s2", "s3"}
 	if r.serverState("s1") == "Leader" {

@@ -308,7 +308,7 @@ func TestNomadInstallLeavesAServersData(t *testing.T) {
 		fleet["h1"].agent = &wire.AgentResult{
 			Running: true, BinaryStat: wire.StatResult{Exists: true}, BinaryVersion: "Nomad v1.11.0", DataDir: "/opt/nomad", Unit: wire.UnitState{Name: "nomad.service", ExecStartPath: "/usr/bin/nomad"},
 		}
-		known := knownFleet{fleet, expression.FromGo(map[string]any{"host": "h1", "unit": "nomad.service", "running": true, "server": role == "server"})}
+		known := lookedFleet{fleet, map[string]any{"h1": expression.FromGo(map[string]any{"unit": "nomad.service", "running": true, "server": role == "server"})}}
 		result, err := fleet.install(t, false, map[string]any{"from": "c1"}, known)
 		if err != nil {
 			t.Fatal(err)
@@ -317,16 +317,6 @@ func TestNomadInstallLeavesAServersData(t *testing.T) {
 			t.Errorf("%s: %s", role, result.Message)
 		}
 	}
-}
-
-// knownFleet is a fleet on whose hosts nomad_facts has run.
-type knownFleet struct {
-	diskFleet
-	facts any
-}
-
-func (f knownFleet) Variable(host, name string) (any, bool) {
-	return f.facts, host == "h1" && name == factNomad
 }
 
 func TestMentionsAddress(t *testing.T) {
@@ -349,4 +339,44 @@ func TestMentionsAddress(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What lies in a new host's data directory is found before anything is touched.
+func TestOccupied(t *testing.T) {
+	tests := map[string]struct {
+		args map[string]any
+		want map[string]string
+	}{
+		"where the model has it": {map[string]any{"from": "c1"}, map[string]string{"h1": "/opt/nomad/server"}},
+		"elsewhere":              {map[string]any{"from": "c1", "data_dir": "/data"}, map[string]string{}},
+		"not known":              {map[string]any{}, map[string]string{}},
+	}
+	for name, test := range tests {
+		fleet := installFleet()
+		fleet["h1"].files["/opt/nomad/server/"] = ""
+		known := lookedFleet{fleet, map[string]any{
+			"c1": expression.FromGo(map[string]any{"unit": "nomad.service", "role": "client", "data_dir": "/opt/nomad"}), "h1": expression.FromGo(map[string]any{"unit": "nomad.service", "role": "none"}),
+		}}
+		m := nomadReplaceServersCheckModule()
+		args := map[string]any{"version": "1.11.0", "new": []any{"h1"}, "old": []any{"c1"}}
+		maps.Copy(args, test.args)
+		decoded, err := m.Decode(args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newCluster(&Call{Name: "c1", Fleet: known, Args: decoded})
+		if diff := cmp.Diff(test.want, c.occupied(t.Context(), []string{"h1", "c1"})); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// lookedFleet is a fleet with what nomad_facts has found, by host.
+type lookedFleet struct {
+	diskFleet
+	facts map[string]any
+}
+
+func (f lookedFleet) Variable(host, name string) (any, bool) {
+	return f.facts[host], name == factNomad
 }

@@ -20,6 +20,7 @@ func nomadReplaceCheckModule() Module {
 			{Name: "new", Kind: List, Required: true, Doc: "The hosts that become clients."},
 			{Name: "old", Kind: List, Required: true, Doc: "The clients that are given up."},
 			{Name: "from", Kind: String, Doc: "The host whose configuration the new clients get."},
+			dataDirArg(),
 			{Name: "purge", Kind: Boolean, Default: false, Doc: "The servers will forget the old nodes."},
 			{Name: "batch", Kind: String, Default: "10%", Doc: "Old clients at once after the first one: a number or a percentage."},
 			{Name: "batch_per_datacenter", Kind: Integer, Default: 5, Doc: "Old clients at once in one datacenter."},
@@ -46,8 +47,10 @@ func nomadReplaceCheck(ctx context.Context, call *Call) (*Result, error) {
 	}
 	c := newCluster(call)
 	defer c.close()
-	r := nomad.NewClientReplacement(c.survey(ctx), target, nomad.ReplaceOptions{
-		New: call.Args.Strings("new"), Old: call.Args.Strings("old"), From: call.Args.String("from"), Purge: call.Args.Bool("purge"),
+	survey := c.survey(ctx)
+	r := nomad.NewClientReplacement(survey, target, nomad.ReplaceOptions{
+		Occupied: c.occupied(ctx, call.Args.Strings("new")),
+		New:      call.Args.Strings("new"), Old: call.Args.Strings("old"), From: call.Args.String("from"), Purge: call.Args.Bool("purge"),
 		Batch: call.Args.String("batch"), PerDC: int(call.Args.Int("batch_per_datacenter")),
 	})
 	message := fmt.Sprintf("%d new clients, %d old ones", len(r.New), len(r.Old))

@@ -20,6 +20,7 @@ func nomadReplaceServersCheckModule() Module {
 			{Name: "new", Kind: List, Required: true, Doc: "The hosts that become servers."},
 			{Name: "old", Kind: List, Required: true, Doc: "The servers that are given up."},
 			{Name: "from", Kind: String, Doc: "The host whose configuration the new servers get."},
+			dataDirArg(),
 			{Name: "update", Kind: Boolean, Default: false, Doc: "Lists of servers in the agents' configurations will be edited."},
 			{Name: "accept_down", Kind: List, Doc: "Servers that may be dead, by name; one of old is then only taken out of the raft configuration."},
 			{Name: "allow_unsupported_skip", Kind: Boolean, Default: false, Doc: "Go over more than two minor versions."},
@@ -54,7 +55,8 @@ func nomadReplaceServersCheck(ctx context.Context, call *Call) (*Result, error) 
 		}
 	}
 	r := nomad.NewServerReplacement(survey, target, nomad.ServerReplaceOptions{
-		New: call.Args.Strings("new"), Old: call.Args.Strings("old"), From: call.Args.String("from"), Update: call.Args.Bool("update"),
+		Occupied: c.occupied(ctx, call.Args.Strings("new")),
+		New:      call.Args.Strings("new"), Old: call.Args.Strings("old"), From: call.Args.String("from"), Update: call.Args.Bool("update"),
 		Options: nomad.Options{
 			Accepted:       nomad.Accepted{Down: call.Args.Strings("accept_down")},
 			VersionOptions: nomad.VersionOptions{AllowUnsupportedSkip: call.Args.Bool("allow_unsupported_skip")},

@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"path"
 	"slices"
 )
 
@@ -15,10 +16,11 @@ const (
 
 // ReplaceOptions say which clients take the place of which.
 type ReplaceOptions struct {
-	New, Old []string // hosts
-	From     string   // the host whose configuration new clients get; "": none, the user's own files
-	Purge    bool     // the servers forget the old nodes
-	Batch    string   // old clients at once after the first, as for Batches
+	New, Old []string          // hosts
+	From     string            // the host whose configuration new clients get; "": none, the user's own files
+	Occupied map[string]string // what lies in the data directory that a new host is going to have, by host
+	Purge    bool              // the servers forget the old nodes
+	Batch    string            // old clients at once after the first, as for Batches
 	PerDC    int
 }
 
@@ -158,7 +160,9 @@ func orText(text, otherwise string) string {
 
 // newcomer is a host that becomes a client.
 func (r *replacer) newcomer(facts HostFacts, step *Step) {
-	switch {
+	switch content := r.options.Occupied[facts.Host]; {
+	case facts.Role == "none" && !facts.Running && content != "":
+		r.occupied(step, content)
 	case facts.Role == "none" && !facts.Running:
 		step.Action, step.Reason = ActionInstall, "has no Nomad yet"
 	case facts.Server:
@@ -172,6 +176,11 @@ func (r *replacer) newcomer(facts HostFacts, step *Step) {
 	default:
 		r.refuseStep(step, "remove the unit and the data directory, or take it out of new_clients", "an agent of version %s is installed here", facts.VersionDisk)
 	}
+}
+
+// occupied refuses a host whose future data directory holds something.
+func (f *Findings) occupied(step *Step, content string) {
+	f.refuseStep(step, "move it away", "the data directory %s is not empty (%s): a new agent would take up the identity and state of an earlier one", path.Dir(content), content)
 }
 
 // leaver is a client that is given up.

@@ -14,10 +14,11 @@ const ActionRemove = "remove"
 
 // ServerReplaceOptions say which servers take the place of which.
 type ServerReplaceOptions struct {
-	New, Old []string // hosts
-	From     string   // the host whose configuration new servers get; "": none, the user's own files
-	Update   bool     // lists of servers in the agents' configurations are edited
-	Options           // what the user accepted
+	New, Old []string          // hosts
+	From     string            // the host whose configuration new servers get; "": none, the user's own files
+	Occupied map[string]string // what lies in the data directory that a new host is going to have, by host
+	Update   bool              // lists of servers in the agents' configurations are edited
+	Options                    // what the user accepted
 }
 
 // ServerReplacement is what replacing servers will do, and what stands in the way.
@@ -169,7 +170,9 @@ func (s *Survey) memberOf(facts *HostFacts) *RaftMember {
 
 // newcomer is a host that becomes a server.
 func (r *serverReplacer) newcomer(facts HostFacts, step *Step) {
-	switch {
+	switch content := r.options.Occupied[facts.Host]; {
+	case facts.Role == "none" && !facts.Running && content != "":
+		r.occupied(step, content)
 	case facts.Role == "none" && !facts.Running:
 		step.Action, step.Reason = ActionInstall, "has no Nomad yet"
 	case facts.Running && facts.Client && !facts.Server:

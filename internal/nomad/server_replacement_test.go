@@ -85,6 +85,9 @@ func TestServerReplacementRefuses(t *testing.T) {
 		"installed elsewhere": {func(s *Survey, _ *ServerReplaceOptions) {
 			s.Hosts[5].Role, s.Hosts[5].VersionDisk = "server", version("1.10.5")
 		}, "h1: an agent of version 1.10.5 is installed here"},
+		"something in the data directory": {func(_ *Survey, o *ServerReplaceOptions) {
+			o.Occupied = map[string]string{"h2": "/opt/nomad/server"}
+		}, "h2: the data directory /opt/nomad is not empty (/opt/nomad/server)"},
 		"a voter that is down": {func(s *Survey, o *ServerReplaceOptions) {
 			s.Hosts[1].Running, s.Hosts[1].Answers = false, false
 			o.New, o.Old = []string{"h1", "s2"}, []string{"s1", "s3"}
