@@ -4,6 +4,7 @@ package nomad
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -37,6 +38,8 @@ func (o *Overview) Page() string {
 		w.line(0, "No Nomad agent was found on these hosts.")
 	case len(o.Problems) > 0 && o.Target.Known():
 		w.line(0, "It is not proven that %s has arrived.", o.Target)
+	case len(o.Problems) > 0 && !slices.ContainsFunc(o.Problems, func(p Problem) bool { return p.Kind != findToken }):
+		w.line(0, "Whether the cluster is well is not known: its agents want a token that they know, see above.")
 	case len(o.Problems) > 0:
 		w.line(0, "The cluster is not well.")
 	case o.Target.Known():

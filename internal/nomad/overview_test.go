@@ -365,6 +365,10 @@ func TestOverviewWithoutAToken(t *testing.T) {
 			overview := NewOverview(e)
 			wantFindings(t, "problems", overview.Problems, test.problems)
 			wantFindings(t, "notes", overview.Notes, test.notes)
+			unknown := !strings.Contains(strings.Join(test.problems, " "), "no_leader")
+			if page := overview.Page(); strings.Contains(page, "is not known: its agents want a token") != unknown || strings.Contains(page, "not well") == unknown {
+				t.Error(page)
+			}
 		})
 	}
 }
