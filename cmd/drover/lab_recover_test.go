@@ -32,6 +32,7 @@ func TestLabRecover(t *testing.T) {
 func TestLabRecoverTogether(t *testing.T) {
 	r := newRig(t, lab.Options{Servers: 3, Clients: 1, Job: true}, "drover")
 	tasks := r.tasks()
+	r.sub("drover is killed before one of three was reached", (*rig).recoverUnreached)
 	r.sub("all stopped, two recovered together", (*rig).recoverTwo)
 	r.sub("one host cannot do its part", (*rig).recoverHeld)
 	r.sub("drover is killed while all are stopped", (*rig).recoverKilled)
@@ -237,6 +238,48 @@ func (r *rig) recoverKilled() {
 	wantAnswer(t, a, exitOK, "An earlier recovery has got this far", "leads; raft's configuration is exactly the 2 survivors")
 	r.wantUntouched(before)
 	wantAnswer(t, r.run(args...), exitOK, "There is nothing to recover")
+}
+
+// recoverUnreached leaves the state of a recovery of three that was killed when two had their peers.json and the third had nothing: two lead by
+// themselves when their pause is over, and the same command starts the third.
+func (r *rig) recoverUnreached() {
+	t := r.t
+	r.stopServers("s1", "s2", "s3")
+	r.onHost("s3", "systemctl", "start", "nomad")
+	r.awaitAPI("s3")
+	g := r.holdGap("s3")
+	args := []string{"recover", "--limit", "s1:s2:s3", "--yes", "--timeout", "2", "--pause", "8"}
+	s := r.begin(args...)
+	g.await()
+	for _, host := range []string{"s1", "s2"} {
+		r.eventually(host+" to wait", 10*time.Second, func() bool { return strings.Contains(r.swapRecord(host), `"paused"`) })
+	}
+	s.kill()
+	// What s3 was told is taken away from it, as if it had never heard of it.
+	r.onHost("s3", "sh", "-c", "systemctl stop --no-block 'drover-swap-*'; systemctl kill -s KILL 'drover-swap-*'; rm -rf /var/lib/drover/swap/nomad.service")
+	g.release()
+	r.eventually("s3 to have stopped", 10*time.Second, func() bool {
+		return strings.TrimSpace(r.onHost("s3", "sh", "-c", "systemctl is-active nomad || true")) != "deactivating"
+	})
+	r.onHost("s3", "sh", "-c", "rm -rf /etc/systemd/system/nomad.service.d /run/systemd/system/nomad.service.d; systemctl daemon-reload; systemctl stop nomad; rm -f /opt/nomad/server/raft/peers.json")
+	r.eventually("the others to lead by themselves", 40*time.Second, func() bool { return len(r.jobIDs("s1")) > 0 && len(r.jobIDs("s2")) > 0 })
+	before := r.pidsOf("s1", "s2")
+	a := r.run(args...)
+	t.Log(a)
+	wantAnswer(t, a, exitOK, "s3 does not run, and an earlier recovery has not reached it", "leads; raft's configuration is exactly the 3 survivors")
+	r.wantUntouched(before)
+	r.wantRecovered("s1", "s2", "s3")
+	wantAnswer(t, r.run(args...), exitOK, "There is nothing to recover")
+	r.stopServers("s3")
+	wantAnswer(t, r.run(args...), exitOK, "There is nothing to recover", "s3: its agent does not run", "systemctl start nomad.service")
+	r.onHost("s3", "systemctl", "start", "nomad")
+	r.awaitAPI("s3")
+	for _, host := range []string{"s1", "s2", "s3"} {
+		if n := r.backupsOf(host); n != 1 {
+			t.Errorf("%s has %d copies of server/", host, n)
+		}
+		r.onHost(host, "sh", "-c", "rm -rf /opt/nomad/server.drover-backup-*")
+	}
 }
 
 func (r *rig) recoverOneOfTwo() {
