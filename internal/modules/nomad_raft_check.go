@@ -17,11 +17,12 @@ func nomadRaftCheckModule() Module {
 		Name:  "nomad_raft_check",
 		Short: "Say how a cluster gets to raft protocol 3, and everything that stands in the way",
 		Doc: "Run once. Looks at every server of the inventory, touches none, and chooses from raft's configuration whether the cluster is migrated as a single server or in turn. " +
-			"The result holds the plan: for each server its protocol, its id in raft and its node id, the lines of the configuration that change, and the pauses to expect. All problems are named, not only the first. " + unitDoc,
-		Args: append(raftArgs(),
+			"The result holds the plan: for each server its protocol, its id in raft and its node id, the lines of the configuration that change, and the pauses to expect. With a version it makes sure of the new binary too. All problems are named, not only the first. " + unitDoc,
+		Args: append(append(raftArgs(), binaryArgs()...),
 			Arg{Name: "accept_notes", Kind: List, Doc: "With a version: upgrade notes of Nomad that do not stop it, by the ids that the plan names."},
 			Arg{Name: "hosts", Kind: List, Doc: "Plan only these hosts. Without it: all."},
 		),
+		Exclusive: [][]string{binarySources()},
 		// It reaches every host through the fleet, and no one host may be needed for that.
 		Local: true,
 		Check: CheckReads,
@@ -47,6 +48,10 @@ func nomadRaftCheck(ctx context.Context, call *Call) (*Result, error) {
 	evidence, problems := c.allRaftEvidence(ctx, survey, options.Target)
 	evidence = append(evidence, c.unreadConfigurations(ctx, whole)...)
 	plan := nomad.NewRaftPlan(survey, evidence, options)
+	if upgrade := plan.Upgrade(); upgrade != nil && namesBinary(call) {
+		c.binaries(ctx, &survey, upgrade)
+		plan = nomad.NewRaftPlan(survey, evidence, options)
+	}
 	plan.Problems = append(plan.Problems, problems...)
 	plan.Problems = append(plan.Problems, leftOut(call, plan)...)
 	return judged("raft", &plan, plan.Problems, "raft protocol 3 is in force everywhere; nothing to do", fmt.Sprintf("mode %s, %d servers", plan.Mode, len(plan.Steps)))

@@ -261,11 +261,27 @@ func (p *RaftPlan) notes(survey Survey, step RaftStep, options RaftOptions) {
 		u.plan.warn("", "not compared with Nomad's upgrade notes: %s", unread)
 	}
 	u.acceptedNotes()
+	u.binaries(survey)
+	for i := range u.plan.Problems {
+		u.plan.Problems[i].Limit = "" // there is no other server to go on with
+	}
 	_, known := releaseProblems(options.Target)
 	p.Problems, p.Warnings = append(p.Problems, u.plan.Problems...), append(append(p.Warnings, u.plan.Warnings...), known...)
 	for _, risk := range u.plan.Accepted {
 		p.warn("", "%s: %s", risk.Flag, risk.What)
 	}
+}
+
+// Upgrade is the part of the plan that needs a new binary, as a plan of an upgrade has it; nil where none does.
+func (p *RaftPlan) Upgrade() *Plan {
+	if p.Mode != RaftModeSingle || !p.Target.Known() {
+		return nil
+	}
+	plan := emptyPlan(p.Target, nil)
+	for _, step := range p.Steps {
+		plan.Steps = append(plan.Steps, Step{Host: step.Host, Action: step.Action, From: step.From, To: p.Target})
+	}
+	return &plan
 }
 
 // raftNote is the id of the note about raft_protocol (versionNotes).

@@ -684,3 +684,25 @@ func TestALiveServerOutsideTheInventoryIsNotDead(t *testing.T) {
 		t.Errorf("nobody knows: %q", words)
 	}
 }
+
+func TestRaftPlanMakesSureOfTheNewBinary(t *testing.T) {
+	e := raftServerOf(t)
+	e.Facts.Architecture = "x86_64"
+	options := RaftOptions{Target: raftVersionOf(t, "1.4.1")}
+	survey := Survey{Hosts: []HostFacts{e.Facts}, Binaries: map[string]NewBinary{"x86_64": {Error: "the directory has no Nomad 1.4.1"}}}
+	p := NewRaftPlan(survey, []RaftEvidence{e}, options)
+	if words := Words(p.Problems); !strings.Contains(words, "the directory has no Nomad 1.4.1") || len(p.Problems) != 1 {
+		t.Errorf("no binary: %q", words)
+	}
+	if upgrade := p.Upgrade(); upgrade == nil || len(upgrade.Steps) != 1 || upgrade.Steps[0].Host != "s1" || !upgrade.Target.Same(options.Target) {
+		t.Errorf("what needs one: %+v", upgrade)
+	}
+	survey.Binaries["x86_64"] = NewBinary{Size: 1}
+	survey.Short = map[string]LookFailure{"s1": {Text: "no room for the new binary"}}
+	if words := Words(NewRaftPlan(survey, []RaftEvidence{e}, options).Problems); !strings.Contains(words, "no room for the new binary") || strings.Contains(words, "--limit") {
+		t.Errorf("no room: %q", words)
+	}
+	if p := NewRaftPlan(Survey{}, []RaftEvidence{e}, RaftOptions{}); p.Upgrade() != nil {
+		t.Error("the version stays, and a binary is wanted")
+	}
+}
