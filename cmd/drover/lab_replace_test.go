@@ -28,6 +28,15 @@ func TestLabReplaceServers(t *testing.T) {
 	r.sub("lists of servers are edited where that is asked for, and the next run changes nothing", (*rig).retryJoinUpdated)
 }
 
+// The only server gives way to a host without Nomad. The command can be given again, for the lists of servers too.
+func TestLabReplaceTheOnlyServer(t *testing.T) {
+	r := newRig(t, lab.Options{Servers: 1, Clients: 1, Plain: 1}, "drover")
+	r.serverGroups("h1", "s1")
+	r.wantSaid(r.run(r.replaceServers()...), exitOK, "h1 joins: 2 voters", "c1: /etc/nomad.d/client.hcl:")
+	r.wantSaid(r.run(r.replaceServers("--update-retry-join")...), exitOK, "s1: is gone already", "the lists of servers name the new ones: /etc/nomad.d/client.hcl")
+	r.wantSaid(r.run(r.replaceServers("--accept-down", "c1")...), exitRefused, "--accept-down names c1, and the cluster has no such server")
+}
+
 // serverGroups gives the inventory the two groups.
 func (r *rig) serverGroups(fresh, old string) {
 	r.t.Helper()
