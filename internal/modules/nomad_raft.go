@@ -94,12 +94,12 @@ func (m *migration) lookAgain(ctx context.Context) error {
 	if m.options, err = raftOptions(m.call); err != nil {
 		return err
 	}
-	// An agent that has just been started has a moment to answer.
+	// An agent that has just been started has a moment to answer. One that refuses the token has answered.
 	for patience := time.Now().Add(answerPatience); ; {
 		if m.facts, err = m.lookAtOwn(ctx); err != nil {
 			return err
 		}
-		if !m.facts.Running || m.facts.Answers || m.facts.CrashLooping || time.Now().After(patience) {
+		if !m.facts.Running || m.facts.Answers || m.facts.Denied != "" || m.facts.CrashLooping || time.Now().After(patience) {
 			break
 		}
 		m.voice.say("waiting for its agent to answer: " + m.facts.Problem)

@@ -276,15 +276,17 @@ func (l *raftLook) status(ctx context.Context) {
 	if !e.Facts.Running || e.Facts.Answers || e.Facts.API.Address == "" {
 		return
 	}
+	var peers []string
 	client, err := l.connect(ctx, e.Facts.Host)
-	if err != nil {
-		return
+	if err == nil {
+		e.Leads, peers, err = nomad.AskStatus(ctx, client)
 	}
-	leader, peers := nomad.AskStatus(ctx, client)
-	e.Leads = leader
+	if err != nil {
+		e.Untold = err.Error()
+	}
 	switch {
 	case len(peers) == 1 && peers[0] == e.Address:
-		e.Speaks = leader == ""
+		e.Speaks = err == nil && e.Leads == ""
 	case len(peers) > 0:
 		e.Others = append(e.Others, fmt.Sprintf("raft's configuration has %s, and this server is at %s", strings.Join(peers, ", "), orNone(e.Address)))
 	}

@@ -186,6 +186,8 @@ func TestRaftSole(t *testing.T) {
 				_, _ = io.WriteString(w, peers)
 			case r.URL.Path == "/v1/status/leader" && leader > 0:
 				_, _ = io.WriteString(w, `"10.0.0.2:4647"`)
+			case r.URL.Path == "/v1/status/leader" && leader == 0:
+				http.Error(w, "No cluster leader", http.StatusInternalServerError) // as Nomad 1.2.6 has it
 			default:
 				http.Error(w, "Permission denied", http.StatusForbidden)
 			}
@@ -213,10 +215,11 @@ func TestRaftSole(t *testing.T) {
 			h.api = status(0, `["10.0.0.1:4647"]`)
 			delete(h.files, "/opt/nomad/server/serf/snapshot")
 		}, want: true, speaks: true},
-		"raft has only another":  {change: func(h *raftHost) { h.api = status(0, `["10.0.0.2:4647"]`) }, others: "raft's configuration has 10.0.0.2:4647, and this server is at 10.0.0.1:4647"},
-		"raft has another":       {change: func(h *raftHost) { h.api = status(0, `["10.0.0.1:4647","10.0.0.2:4647"]`) }, others: "raft's configuration has 10.0.0.1:4647, 10.0.0.2:4647, and this server"},
-		"nothing without token":  {change: func(h *raftHost) { h.api = status(0, "") }, want: true},
-		"follows another leader": {change: func(h *raftHost) { h.api = status(1, `["10.0.0.1:4647"]`) }, want: true, leads: "10.0.0.2:4647"},
+		"raft has only another":         {change: func(h *raftHost) { h.api = status(0, `["10.0.0.2:4647"]`) }, others: "raft's configuration has 10.0.0.2:4647, and this server is at 10.0.0.1:4647"},
+		"raft has another":              {change: func(h *raftHost) { h.api = status(0, `["10.0.0.1:4647","10.0.0.2:4647"]`) }, others: "raft's configuration has 10.0.0.1:4647, 10.0.0.2:4647, and this server"},
+		"nothing without token":         {change: func(h *raftHost) { h.api = status(0, "") }, want: true},
+		"does not tell whom it follows": {change: func(h *raftHost) { h.api = status(-1, `["10.0.0.1:4647"]`) }, want: true},
+		"follows another leader":        {change: func(h *raftHost) { h.api = status(1, `["10.0.0.1:4647"]`) }, want: true, leads: "10.0.0.2:4647"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host, facts := raftLookAt(test.config)

@@ -43,6 +43,8 @@ type RaftEvidence struct {
 	// Speaks says that an agent which says nothing of itself tells what needs no token: it has no leader, and raft's configuration is this server
 	// alone. So does one that has yet to read the state with the tokens, which takes a leader.
 	Speaks bool
+	// Untold says why an agent that says nothing of itself did not tell what needs no token either.
+	Untold string
 	// Leads is the RPC address of the leader that an agent names which shows no more of itself; "": none.
 	Leads string
 }
@@ -214,7 +216,7 @@ func (e *RaftEvidence) common(options RaftOptions) []Problem {
 	case silent && e.Leads != "":
 		add(raftTokenRemedy, "its agent names %s as the leader, and does not say how it is itself: %s", e.Leads, f.Problem)
 	case silent && options.StopSignal == "" && !e.Speaks:
-		add("repair its API, or stop it with --stop-signal KILL", "its agent runs and does not answer, so that nothing is known of what it does: %s", f.Problem)
+		add("repair its API, or stop it with --stop-signal KILL", "its agent runs and does not answer, so that nothing is known of what it does: %s", joined(f.Problem, e.Untold))
 	}
 	after := e.After(options.Target)
 	if after.AtLeast("1.4.0") {
@@ -223,6 +225,13 @@ func (e *RaftEvidence) common(options RaftOptions) []Problem {
 		}
 	}
 	return problems
+}
+
+func joined(problem, further string) string {
+	if further == "" {
+		return problem
+	}
+	return problem + "; and what needs no token: " + further
 }
 
 // silent tells an agent that runs and says nothing of itself.

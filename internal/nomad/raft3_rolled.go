@@ -22,16 +22,14 @@ func ForceLeave(ctx context.Context, client *api.Client, name string) error {
 	return nil
 }
 
-// AskStatus asks a server what it tells without a token: the RPC address of the leader, and of all servers in its own raft configuration.
-// Empty is what it does not tell; without a leader it says so after 5 s only (Nomad 1.2.6).
-func AskStatus(ctx context.Context, client *api.Client) (leader string, peers []string) {
-	if get(ctx, client, "/v1/status/leader", &leader) != nil {
-		leader = ""
+// AskStatus asks a server what it tells without a token: all servers in its own raft configuration, and the RPC address of the leader, "" when
+// it knows none, which it says after 5 s only (Nomad 1.2.6).
+func AskStatus(ctx context.Context, client *api.Client) (leader string, peers []string, err error) {
+	if err := get(ctx, client, "/v1/status/peers?stale", &peers); err != nil {
+		return "", nil, err
 	}
-	if get(ctx, client, "/v1/status/peers?stale", &peers) != nil {
-		peers = nil
-	}
-	return leader, peers
+	leader, err = AskLeader(ctx, client)
+	return leader, peers, err
 }
 
 // RolledEvidence is one sample of everything that shows whether a server of several has been migrated.
