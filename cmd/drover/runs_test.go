@@ -105,7 +105,7 @@ func smallHome(t *testing.T, size int) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("drover-test", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		if os.Getenv("CI") == "true" {
+		if os.Getenv("CI") != "" {
 			t.Fatalf("mount a small disk: %v", err)
 		}
 		t.Skipf("this test mounts a small disk, which takes root: %v", err)

@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"cmp"
 	"path"
 	"slices"
 )
@@ -136,7 +137,7 @@ func (f *Findings) ofRelease(target Version, hosts []Step) {
 
 func (r *replacer) host(host string, into *[]Step, judge func(HostFacts, *Step)) {
 	if failure, lost := r.survey.Unreachable[host]; lost {
-		r.refuse(host, orText(failure.Remedy, "see that it can be reached, or take it out of the group"), "nothing is known of it: %s", failure.Text)
+		r.refuse(host, cmp.Or(failure.Remedy, "see that it can be reached, or take it out of the group"), "nothing is known of it: %s", failure.Text)
 		return
 	}
 	facts := r.survey.of(host)
@@ -149,13 +150,6 @@ func (r *replacer) host(host string, into *[]Step, judge func(HostFacts, *Step))
 	}
 	judge(*facts, &step)
 	*into = append(*into, step)
-}
-
-func orText(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // newcomer is a host that becomes a client.

@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -59,7 +60,7 @@ func likeHost(host string) string {
 func reasons(steps []Step) []string {
 	var lines []string
 	for _, step := range steps {
-		lines = append(lines, step.Host+": "+orText(step.Reason, step.Action))
+		lines = append(lines, step.Host+": "+cmp.Or(step.Reason, step.Action))
 	}
 	return lines
 }

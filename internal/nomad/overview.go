@@ -217,10 +217,10 @@ func (o *overviewer) host(f *HostFacts) {
 		o.note(findNotRunning, f.Host, "take the host out of the inventory if it was replaced; if not: systemctl enable --now "+f.Unit,
 			"its agent does not run, and its unit is disabled, so that it is left alone")
 	case !f.Running:
-		o.bad(findNotRunning, f.Host, orText(o.atWork(f), log+", and start it: systemctl start "+f.Unit), "its agent does not run%s", o.holder(f))
+		o.bad(findNotRunning, f.Host, cmp.Or(o.atWork(f), log+", and start it: systemctl start "+f.Unit), "its agent does not run%s", o.holder(f))
 	case f.Denied != "": // said once for all of them
 	case !f.Answers:
-		o.bad(findNoAnswer, f.Host, log, "its agent runs and does not answer: %s", orText(f.Problem, "no reason is known"))
+		o.bad(findNoAnswer, f.Host, log, "its agent runs and does not answer: %s", cmp.Or(f.Problem, "no reason is known"))
 	}
 	if f.Unfinished != "" && beside.HeldBy == "" {
 		o.bad(findUnfinished, f.Host, againRemedy, "an earlier run has left %s", f.Unfinished)
@@ -242,11 +242,11 @@ func (o *overviewer) version(f *HostFacts) {
 	target := o.evidence.Target
 	wrong := target.Known() && f.Running && !f.VersionRunning.Same(target)
 	if wrong {
-		o.bad(findVersion, f.Host, "drover upgrade --to "+target.String()+" goes on where it stopped", "it runs %s and not %s", orText(f.VersionRunning.String(), "an unknown version"), target)
+		o.bad(findVersion, f.Host, "drover upgrade --to "+target.String()+" goes on where it stopped", "it runs %s and not %s", cmp.Or(f.VersionRunning.String(), "an unknown version"), target)
 	}
 	if !f.Running {
 		if target.Known() && !o.leftAlone(f) && !f.VersionDisk.Same(target) {
-			o.bad(findVersion, f.Host, "drover upgrade --to "+target.String(), "%s is on disk and not %s", orText(f.VersionDisk.String(), "an unknown version"), target)
+			o.bad(findVersion, f.Host, "drover upgrade --to "+target.String(), "%s is on disk and not %s", cmp.Or(f.VersionDisk.String(), "an unknown version"), target)
 		}
 		return
 	}
@@ -260,7 +260,7 @@ func (o *overviewer) version(f *HostFacts) {
 	switch {
 	case f.VersionDisk.Known() && !f.VersionDisk.Same(f.VersionRunning):
 		o.unproven(findDisk, f.Host, "drover upgrade --to "+f.VersionDisk.String()+" restarts it when its cluster can spare it",
-			"it runs %s, and %s has been replaced by %s%s, which the next start will run", orText(f.VersionRunning.String(), "an unknown version"), f.Binary, f.VersionDisk, who)
+			"it runs %s, and %s has been replaced by %s%s, which the next start will run", cmp.Or(f.VersionRunning.String(), "an unknown version"), f.Binary, f.VersionDisk, who)
 	case !wrong && !f.BinaryMissing:
 		o.note(findDisk, f.Host, "", "its binary %s was replaced by another file of the same version since it was started%s", f.Binary, who)
 	}

@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -151,7 +152,7 @@ func (c *clusterView) opinions(report Autopilot) []string {
 		switch {
 		case f == nil && slices.ContainsFunc(c.denied(), func(h *HostFacts) bool { return h.ServerID == server.ID }): // it answers, and refuses the token
 		case f == nil && server.Healthy:
-			add("it calls %s healthy, which does not answer", orText(server.Name, server.ID))
+			add("it calls %s healthy, which does not answer", cmp.Or(server.Name, server.ID))
 		case f == nil:
 		case !server.Healthy:
 			add("it calls %s unhealthy", f.Host)

@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,11 +56,11 @@ func (o *Overview) serverRows() [][]string {
 	for _, row := range o.Servers {
 		voter := map[bool]string{true: "yes", false: "no"}[row.Voter]
 		if row.State == "" {
-			rows = append(rows, []string{row.Host, bothVersions(row.Version, row.Disk), "no answer", "-", orText(row.Gossip, "-"), "-", "-", "-", "-"})
+			rows = append(rows, []string{row.Host, bothVersions(row.Version, row.Disk), "no answer", "-", cmp.Or(row.Gossip, "-"), "-", "-", "-", "-"})
 			continue
 		}
 		rows = append(rows, []string{
-			row.Host, bothVersions(row.Version, row.Disk), row.State, voter, orText(row.Gossip, "-"), fmt.Sprint(row.Term), fmt.Sprint(row.Applied), orText(row.LastContact, "-"), fmt.Sprint(row.Protocol),
+			row.Host, bothVersions(row.Version, row.Disk), row.State, voter, cmp.Or(row.Gossip, "-"), fmt.Sprint(row.Term), fmt.Sprint(row.Applied), cmp.Or(row.LastContact, "-"), fmt.Sprint(row.Protocol),
 		})
 	}
 	return rows
@@ -68,11 +69,11 @@ func (o *Overview) serverRows() [][]string {
 func (o *Overview) clientRows() [][]string {
 	rows := [][]string{{"HOST", "VERSION", "DATACENTER", "STATUS", "ELIGIBILITY", "ALLOCATIONS"}}
 	for _, row := range o.Clients {
-		eligibility := orText(row.Eligibility, "unknown")
+		eligibility := cmp.Or(row.Eligibility, "unknown")
 		if row.Draining {
 			eligibility += ", draining"
 		}
-		rows = append(rows, []string{row.Host, bothVersions(row.Version, row.Disk), orText(row.Datacenter, "-"), orText(row.Status, "unknown"), eligibility, fmt.Sprint(row.Allocs)})
+		rows = append(rows, []string{row.Host, bothVersions(row.Version, row.Disk), cmp.Or(row.Datacenter, "-"), cmp.Or(row.Status, "unknown"), eligibility, fmt.Sprint(row.Allocs)})
 	}
 	return rows
 }
@@ -84,7 +85,7 @@ func bothVersions(running, disk Version) string {
 	case disk.Known() && !disk.Same(running):
 		return running.String() + " (" + disk.String() + " on disk)"
 	}
-	return orText(running.String(), "unknown")
+	return cmp.Or(running.String(), "unknown")
 }
 
 // table writes rows in columns, the first as the head.
@@ -121,7 +122,7 @@ func (w *page) cluster(row ClusterRow, several bool) {
 	}
 	head := ""
 	if several {
-		head = "Region " + orText(row.Region, "unknown") + ": "
+		head = "Region " + cmp.Or(row.Region, "unknown") + ": "
 	}
 	if len(words) > 0 {
 		w.line(0, "%s%s.", head, strings.Join(words, "; "))

@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -195,7 +196,7 @@ func (c *clusterView) leaderless(said map[string][]string) {
 	slices.Sort(dead)
 	switch {
 	case voters == 0:
-		c.bad(findNoLeader, "", orText(c.busy(), "start the servers; drover recover brings back a cluster none of whose servers finds the others"), "no server leads, and none says what its raft configuration is: the control plane is down")
+		c.bad(findNoLeader, "", cmp.Or(c.busy(), "start the servers; drover recover brings back a cluster none of whose servers finds the others"), "no server leads, and none says what its raft configuration is: the control plane is down")
 	case alive < voters/2+1:
 		c.quorumLost(teller, alive, voters, dead)
 	default:
@@ -205,7 +206,7 @@ func (c *clusterView) leaderless(said map[string][]string) {
 }
 
 func (c *clusterView) quorumLost(teller string, alive, voters int, missing []string) {
-	c.bad(findQuorum, "", orText(c.busy(), "start the servers that are missing; if they are lost for good, drover recover goes on with those that are left"),
+	c.bad(findQuorum, "", cmp.Or(c.busy(), "start the servers that are missing; if they are lost for good, drover recover goes on with those that are left"),
 		"quorum is lost: by %s's raft configuration %d of %d voters answer, and %d are needed; missing: %s", teller, alive, voters, voters/2+1, someHosts(missing))
 }
 

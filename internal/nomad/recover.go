@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -201,7 +202,7 @@ func (r *recoverer) survivor(e *RecoverEvidence) {
 		r.refuse(f.Host, "start this server once as it is, and see that the file appears", "%s/server/raft/peers.info is missing: Nomad would delete a peers.json without using it", f.DataDir)
 	}
 	if e.Address == "" {
-		r.refuse(f.Host, "say it in its configuration: advertise { rpc = \"ADDRESS\" }", "the address by which raft knows this server could not be found out: %s", orText(e.AddressProblem, "no reason is known"))
+		r.refuse(f.Host, "say it in its configuration: advertise { rpc = \"ADDRESS\" }", "the address by which raft knows this server could not be found out: %s", cmp.Or(e.AddressProblem, "no reason is known"))
 	}
 	if e.Peers != nil && !SamePeers(e.Peers, r.Peers) && !r.options.ReplacePeers {
 		r.refuse(f.Host, "look at it; --replace-peers-json moves it aside and goes on", "somebody has left %s/server/raft/peers.json with other servers than these", f.DataDir)
@@ -273,7 +274,7 @@ func (r *recoverer) others() {
 		if f.Running || f.CrashLooping {
 			r.refuse(f.Host, "name it as a survivor too, or stop and disable its agent", "its agent runs, and it is not among the survivors: %s", split)
 		} else {
-			r.warn(f.Host, "its agent does not run, and it will not be in the new raft configuration: move its %s/server away before it is started again", orText(f.DataDir, "data_dir"))
+			r.warn(f.Host, "its agent does not run, and it will not be in the new raft configuration: move its %s/server away before it is started again", cmp.Or(f.DataDir, "data_dir"))
 		}
 	}
 	if idle := r.survey.Idle; len(idle) > 0 {

@@ -3,6 +3,7 @@
 package nomad
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -70,5 +71,5 @@ func (s RecoverStep) row() []string {
 	if at, err := time.Parse(time.RFC3339, s.Written); err == nil {
 		written = fmt.Sprintf("%.1f MiB, written %s", float64(s.Size)/(1<<20), at.Format("2006-01-02 15:04:05"))
 	}
-	return []string{s.Host, orText(s.Version.String(), "unknown"), state, index, written, orText(s.Address, "unknown"), orText(s.ID, "unknown")}
+	return []string{s.Host, cmp.Or(s.Version.String(), "unknown"), state, index, written, cmp.Or(s.Address, "unknown"), cmp.Or(s.ID, "unknown")}
 }
